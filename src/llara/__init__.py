@@ -1,0 +1,110 @@
+"""From a decoder-only language model to a dense retriever (LLaRA, arXiv 2312.15503).
+
+Read the package in this order; a module imports only from those before it:
+
+    errors       what can go wrong, as a user meets it
+    files        whole outputs or none
+    settings     dataclasses as checked settings
+    config       the settings of each stage, and recipes
+    corpus       documents, cut into segments with their successors
+    datasets     collections: corpus, queries, judgements
+
+    prompts      the paper, first of four: SELF and NEXT, a text as token ids
+    joint        both prompts in one pass: the one predicate behind every mask
+    objective    Eq. 6
+    model        model directories: load, convert, save
+    adapt        the paper, last of four: EBAE and EBAR training
+
+    encode       texts -> vectors
+    indexes      vectors -> an index
+    search       queries -> hits, dense and lexical
+    evaluate     runs -> measures
+    report       numbers -> a page
+    quickstart   all of it, on the documentation of this machine
+    cli          all of it, typed
+
+The names below come in on first use, so ``import llara`` is quick and loads no torch. A function that is
+named as its module is imported from there: ``from llara.adapt import adapt``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdaptConfig",
+    "Bm25",
+    "ConfigError",
+    "Document",
+    "Hit",
+    "InputError",
+    "LlaraError",
+    "MissingExtraError",
+    "ModelError",
+    "OutputError",
+    "Searcher",
+    "Segment",
+    "adaptation_losses",
+    "build_index",
+    "convert",
+    "encode_file",
+    "encode_texts",
+    "evaluate_run",
+    "iter_segments",
+    "list_recipes",
+    "load",
+    "load_recipe",
+    "open_index",
+    "read_beir",
+    "read_documents",
+    "read_run",
+    "write_run",
+]
+
+_MODULES = {
+    "adapt": ["adaptation_losses"],
+    "config": ["AdaptConfig", "list_recipes", "load_recipe"],
+    "corpus": ["Document", "Segment", "iter_segments", "read_documents"],
+    "datasets": ["read_beir"],
+    "encode": ["encode_file", "encode_texts"],
+    "errors": ["ConfigError", "InputError", "LlaraError", "MissingExtraError", "ModelError", "OutputError"],
+    "evaluate": ["evaluate_run"],
+    "indexes": ["build_index", "open_index"],
+    "model": ["convert", "load"],
+    "search": ["Bm25", "Hit", "Searcher", "read_run", "write_run"],
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+if TYPE_CHECKING:
+    from llara.adapt import adaptation_losses
+    from llara.config import AdaptConfig, list_recipes, load_recipe
+    from llara.corpus import Document, Segment, iter_segments, read_documents
+    from llara.datasets import read_beir
+    from llara.encode import encode_file, encode_texts
+    from llara.errors import (
+        ConfigError,
+        InputError,
+        LlaraError,
+        MissingExtraError,
+        ModelError,
+        OutputError,
+    )
+    from llara.evaluate import evaluate_run
+    from llara.indexes import build_index, open_index
+    from llara.model import convert, load
+    from llara.search import Bm25, Hit, Searcher, read_run, write_run
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"llara.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
