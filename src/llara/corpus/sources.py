@@ -1,0 +1,224 @@
+"""What a user may name as a corpus - files, folders, Hugging Face datasets - as one stream of documents."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, Skipped, document_from_record
+from llara.corpus.readers import DATA_SUFFIXES, TEXT_SUFFIXES, Rows, open_rows, suffix_of
+from llara.errors import InputError, MissingExtraError
+
+__all__ = ["read_documents"]
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+HUB_NAME = re.compile(r"(?P<name>[\w][\w.-]*/[\w][\w.-]*)(:(?P<config>[\w.-]+))?")
+
+
+def read_documents(
+    sources: Sequence[str | Path],
+    *,
+    fields: Fields = Fields(),  # noqa: B008 (frozen)
+    skipped: Skipped | None = None,
+    split: str = "train",
+    link_titles: bool | None = None,
+) -> Iterator[Document]:
+    """Stream the documents of ``sources``, in the order given; nothing is kept in memory.
+
+    A source is a file (JSON lines, TSV, Parquet, .txt, .md; .gz .xz .zst alike), a folder, or a
+    Hugging Face dataset ``owner/name`` or ``owner/name:config``. Of a folder in BEIR's layout
+    ``corpus.jsonl`` is read; of one with data files (the layout of the Hub) those of ``split``; of
+    any other all .txt and .md files, sub-folders included, in the order of their paths.
+
+    Args:
+        skipped: bad lines are counted there and left out. None: the first one raises.
+        link_titles: whether a row with the title of the row before continues that document (see
+            ``Document.continues``). None: in TSV files, which are how DPR distributes Wikipedia.
+
+    Raises:
+        InputError: a source is missing or cannot be read, a line is bad and ``skipped`` is None, or
+            there is no document at all. Sources are all looked up before the first is read.
+    """
+    parts = [part for source in sources for part in _parts(source, fields=fields, split=split)]
+    return _documents(sources, parts, skipped=skipped, link_titles=link_titles)
+
+
+class _Part(NamedTuple):
+    """The rows of one file or one dataset; ``is_tsv`` where equal titles link by default."""
+
+    rows: Rows
+    is_tsv: bool
+
+
+def _documents(
+    sources: Sequence[str | Path],
+    parts: Sequence[_Part],
+    *,
+    skipped: Skipped | None,
+    link_titles: bool | None,
+) -> Iterator[Document]:
+    num_documents = 0
+    for (rows, parse), is_tsv in parts:
+        links = is_tsv if link_titles is None else link_titles
+        title_before = ""
+        for where, row in rows:
+            try:
+                document = parse(where, row)
+            except InputError as error:
+                if skipped is None:
+                    raise InputError(f"{error}. To count and leave out such lines: --skip-bad") from error
+                skipped.add(str(error))
+                title_before = ""  # what the bad line held is missing between its neighbours
+                continue
+            if links and document.title and document.title == title_before:
+                document = replace(document, continues=True)
+            title_before = document.title
+            num_documents += 1
+            yield document
+    if num_documents == 0:
+        names = ", ".join(map(str, sources)) or "no source was given"
+        bad = f"; {skipped}" if skipped is not None and skipped.count else ""
+        raise InputError(f"the corpus is empty ({names}): no document was found{bad}")
+
+
+def _parts(source: str | Path, *, fields: Fields, split: str) -> list[_Part]:
+    """The files of a source that exists here, or else the dataset of that name on the Hub."""
+    path = Path(source)
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror}); check the path") from error
+    if is_there:
+        paths = _files_of_folder(path, split) if is_folder else [path]
+        return [_Part(open_rows(file, fields), suffix_of(file) == ".tsv") for file in paths]
+    match = HUB_NAME.fullmatch(str(source))
+    if match is None or suffix_of(path) in (*DATA_SUFFIXES, *TEXT_SUFFIXES):
+        raise InputError(
+            f"{source}: no such file or folder; expected a file, a folder, or a Hugging Face dataset "
+            "named owner/name or owner/name:config"
+        )
+    return [_Part(_hub_rows(match["name"], match["config"], split, fields), is_tsv=False)]
+
+
+# -- folders
+
+
+def _files_of_folder(folder: Path, split: str) -> list[Path]:
+    """The files to read of a folder, in the order of their paths; see ``read_documents``.
+
+    Hidden files and folders are passed over.
+    """
+    data: list[Path] = []
+    texts: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=_raise_unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(place, name)
+            if name.startswith("."):
+                continue
+            if suffix_of(path) in DATA_SUFFIXES:
+                data.append(path)
+            elif suffix_of(path) in TEXT_SUFFIXES:
+                texts.append(path)
+    beir = [p for p in data if p.parent == folder and p.name.startswith("corpus.jsonl")]
+    if beir:
+        return sorted(beir)[:1]
+    if not data and not texts:
+        raise InputError(
+            f"{folder}: no file to read in this folder; expected {' '.join(TEXT_SUFFIXES)} files, "
+            f"or data files {' '.join(DATA_SUFFIXES)}"
+        )
+    return sorted(_of_split(folder, data, split) if data else texts)
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check the permissions") from error
+
+
+def _of_split(folder: Path, paths: Iterable[Path], split: str) -> list[Path]:
+    """The data files whose names speak of ``split``; all of them where no name speaks of any split."""
+    by_split: dict[str, list[Path]] = {}
+    for path in paths:
+        by_split.setdefault(_split_of(path.relative_to(folder)), []).append(path)
+    if set(by_split) == {""}:
+        return by_split[""]
+    wanted = _split_of(Path(split)) or split
+    if wanted not in by_split:
+        found = ", ".join(sorted(name for name in by_split if name))
+        raise InputError(f"{folder}: no data file of the split {split!r}; there are files of: {found}")
+    return by_split[wanted]
+
+
+def _split_of(path: Path) -> str:
+    """The split that a path speaks of, the file's own name first; "" for none.
+
+    >>> _split_of(Path("data/train-00000-of-00002.parquet")), _split_of(Path("dev/a.jsonl"))
+    ('train', 'validation')
+    >>> _split_of(Path("trains/contest.jsonl"))
+    ''
+    """
+    for part in reversed(path.parts):
+        words = set(re.split(r"[^a-z0-9]+", part.lower()))
+        for split, names in SPLIT_NAMES.items():
+            if words.intersection(names):
+                return split
+    return ""
+
+
+# -- the Hugging Face Hub
+
+
+def _hub_rows(name: str, config: str | None, split: str, fields: Fields) -> Rows:
+    """Rows of a dataset on the Hub, streamed over the network as they are asked for."""
+
+    def rows() -> Iterator[tuple[str, object]]:
+        try:
+            import datasets
+        except ImportError as error:
+            raise MissingExtraError("datasets", "datasets") from error
+        from huggingface_hub.errors import HfHubHTTPError
+
+        # huggingface_hub speaks HTTP through requests, httpx or httpx2, by its version.
+        http_error = HfHubHTTPError.__bases__[0]
+        try:
+            datasets.disable_progress_bars()
+            dataset = datasets.load_dataset(name, config, split=split, streaming=True)
+            columns = dataset.column_names or []
+            if fields.text in columns:  # others, pictures among them, are not even decoded
+                wanted = {fields.id, BEIR_ID_FIELD, fields.title, fields.text}
+                dataset = dataset.select_columns([column for column in columns if column in wanted])
+            for number, record in enumerate(dataset, start=1):
+                yield f"{name}:{number}", record
+        except datasets.exceptions.DatasetNotFoundError as error:
+            raise InputError(
+                f"{name}: no such file or folder here, and no such dataset on the Hugging Face Hub "
+                f"({_first_line(error)})"
+            ) from error
+        except (OSError, http_error) as error:
+            raise InputError(
+                f"{name}: no such file or folder here, and the Hugging Face Hub cannot be reached "
+                f"({_first_line(error)}); check the path or the connection, or give a local copy"
+            ) from error
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{name}: the dataset cannot be read ({_first_line(error)}); "
+                "a configuration is named as owner/name:config"
+            ) from error
+
+    def parse(where: str, row: object) -> Document:
+        assert isinstance(row, dict)
+        return document_from_record(row, where=where, fields=fields)
+
+    return Rows(rows(), parse)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
