@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, document_from_record
 from llara.errors import InputError
 
-__all__ = ["DATA_SUFFIXES", "TEXT_SUFFIXES", "Rows", "open_rows", "suffix_of"]
+__all__ = ["DATA_SUFFIXES", "TEXT_SUFFIXES", "Rows", "open_rows", "read_lines", "suffix_of"]
 
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -189,15 +189,22 @@ def _parquet_rows(path: Path, fields: Fields) -> Rows:
 
 def _document_from_text_file(where: str, row: object) -> Document:
     assert isinstance(row, Path)
-    lines = [_decode(line, place) for place, line in _lines(row)]
-    return Document(id=where, text="\n".join(lines))
+    return Document(id=where, text="\n".join(line for _, line in read_lines(row)))
 
 
-# -- bytes
+# -- lines
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Place (``<file>:<line>``, from 1) and text of each line of a UTF-8 file, decompressed.
+
+    Raises:
+        InputError: the file is missing, damaged or not UTF-8.
+    """
+    return ((where, _decode(line, where)) for where, line in _lines(path))
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Place (``<file>:<line>``, from 1) and bytes of each line of a file, decompressed."""
     try:
         with _open(path) as file:
             for number, line in enumerate(file, start=1):

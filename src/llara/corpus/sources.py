@@ -187,7 +187,7 @@ def _hub_rows(name: str, config: str | None, split: str, fields: Fields) -> Rows
         from huggingface_hub.errors import HfHubHTTPError
 
         # huggingface_hub speaks HTTP through requests, httpx or httpx2, by its version.
-        http_error = HfHubHTTPError.__bases__[0]
+        http_error: type[Exception] = HfHubHTTPError.__bases__[0]
         try:
             datasets.disable_progress_bars()
             dataset = datasets.load_dataset(name, config, split=split, streaming=True)
