@@ -18,6 +18,7 @@ Read the package in this order; a module imports only from those before it:
     encode       texts -> vectors
     indexes      vectors -> an index
     search       queries -> hits, dense and lexical
+    significance is a difference more than chance?
     evaluate     runs -> measures
     report       numbers -> a page
     quickstart   all of it, on the documentation of this machine

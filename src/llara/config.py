@@ -98,8 +98,8 @@ class TrainingConfig:
     )
     batch_size: int = setting(8, "sequences per device and forward pass", at_least=1)
     gradient_accumulation_steps: int = setting(1, "forward passes per optimiser step", at_least=1)
-    optimizer: Literal["adamw"] = setting("adamw", "the optimiser")
-    learning_rate: float = setting(1e-5, "its peak", at_least=0)
+    optimizer: Literal["adamw"] = setting("adamw", "AdamW is the only one")
+    learning_rate: float = setting(1e-5, "peak of the learning rate", at_least=0)
     warmup_ratio: float = setting(
         0.1, "share of the steps in which the learning rate rises", at_least=0, at_most=1
     )
@@ -196,7 +196,7 @@ def _find_recipe(name_or_path: str | Path) -> Path:
     shipped = RECIPES / f"{name}.toml"
     if not shipped.is_file():
         raise ConfigError(
-            f"no recipe is called {name!r}{nearest(name, list_recipes())};"
-            f" there are {listed(list_recipes())}, or give the path of a .toml file"
+            f"no recipe is called {name!r}{nearest(name, list_recipes()) or '.'}"
+            f" There are {listed(list_recipes())}; or give the path of a .toml file"
         )
     return shipped

@@ -1,0 +1,37 @@
+"""The command line: ``llara COMMAND ...``.
+
+The result goes to stdout, speech and progress to stderr. Exit codes: 0 fine, 1 a known error (one line
+``error: ...``), 2 wrong usage, 130 interrupted. Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from llara.cli.parser import build_parser
+from llara.errors import LlaraError
+
+__all__ = ["build_parser", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; wrong usage raises ``SystemExit(2)``."""
+    arguments = build_parser().parse_args(argv)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars are for terminals
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except LlaraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of the pipe has seen enough. Python would complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0

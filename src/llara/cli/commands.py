@@ -1,0 +1,221 @@
+"""What each command does: arguments in, the library called, the result on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from llara.errors import InputError, OutputError
+from llara.settings import listed
+
+if TYPE_CHECKING:
+    from llara.config import AdaptConfig
+    from llara.corpus import Skipped
+    from llara.evaluate import Evaluation
+    from llara.search import Hit
+
+SHOWN_CHARACTERS = 300  # of a hit's text, on a terminal
+QUERIES_AT_ONCE = 256
+
+
+def say(text: str) -> None:
+    """Speech: to stderr, from one process of a distributed run."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
+
+
+def run_adapt(args: argparse.Namespace) -> None:
+    config = _adapt_config(args)
+    if args.print_config:
+        from llara.settings import to_toml
+
+        print(to_toml(config), end="")
+        return
+    given = {"--base": config.base, "--corpus": args.corpus, "--out": args.out}
+    missing = [name for name, value in given.items() if value is None]
+    if missing:
+        args.usage_error(f"also needed: {listed(missing)}")
+    from llara.adapt import adapt
+
+    assert config.base is not None
+    result = adapt(
+        base=config.base,
+        corpus=args.corpus,
+        out=args.out,
+        config=config,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        skip_bad=args.skip_bad,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        print(result.out)
+    say(f"trained in {result.seconds:.0f} s; next: llara encode --model {result.out} --role document ...")
+
+
+def _adapt_config(args: argparse.Namespace) -> AdaptConfig:
+    from llara.config import AdaptConfig, load_recipe
+    from llara.settings import apply_overrides
+
+    config = load_recipe(args.config) if args.config else AdaptConfig()
+    config = apply_overrides(config, args.overrides)
+    return replace(config, base=args.base) if args.base else config
+
+
+def run_convert(args: argparse.Namespace) -> None:
+    from llara.model import convert
+
+    print(
+        convert(args.base, args.out, preset=args.preset, max_tokens=args.max_tokens, overwrite=args.overwrite)
+    )
+
+
+def run_encode(args: argparse.Namespace) -> None:
+    from llara.corpus import Fields, Skipped
+    from llara.encode import encode_file
+
+    skipped = Skipped() if args.skip_bad else None
+    manifest = encode_file(
+        args.model,
+        args.input,
+        args.out,
+        role=args.role,
+        fields=Fields(id=args.id_field, title=args.title_field, text=args.text_field),
+        skipped=skipped,
+        title_separator=None if args.no_titles else " ",
+        batch_size=args.batch_size,
+        overwrite=args.overwrite,
+        progress=True,
+    )
+    _report_skipped(skipped)
+    print(args.out)
+    say(f"{manifest.count:,} vectors of {manifest.dimension} numbers")
+
+
+def run_index(args: argparse.Namespace) -> None:
+    from llara.indexes import build_index
+
+    print(build_index(args.vectors, args.out, overwrite=args.overwrite))
+
+
+def run_search(args: argparse.Namespace) -> None:
+    from llara.search import Run, Searcher, run_from_hits, write_run
+
+    if args.run_file is not None and args.run_file.exists() and not args.overwrite:
+        raise OutputError(f"the run file {args.run_file} exists; choose another or pass --overwrite")
+    queries = _queries(args)
+    searcher = Searcher.open(args.index, args.model)
+    readable = args.format == "text" or (args.format == "auto" and sys.stdout.isatty())
+    run: Run = {}
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        ids, texts = zip(*queries[start : start + QUERIES_AT_ONCE], strict=True)
+        results = searcher.search(texts, args.k)
+        if args.run_file:
+            run |= run_from_hits(ids, results)
+        for query_id, text, hits in zip(ids, texts, results, strict=True):
+            for line in _readable(text, hits) if readable else _json_lines(query_id, text, hits):
+                print(line)
+    if args.run_file:
+        write_run(args.run_file, run, "llara")
+
+
+def _queries(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """Pairs of query id and text, at least one; a query that has no id gets its number."""
+    if args.queries is not None:
+        from llara.datasets import read_queries
+
+        return list(read_queries(args.queries).items())
+    if args.query != "-":
+        if not args.query.strip():
+            raise InputError("the query is empty; expected some words")
+        return [("1", args.query)]
+    found = list(_stdin_queries())
+    if not found:
+        raise InputError("no query came on stdin; expected one a line")
+    return found
+
+
+def _stdin_queries() -> Iterator[tuple[str, str]]:
+    """Number and text of each line that is not blank; UTF-8, whatever the locale."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise InputError(f"stdin:{number}: not UTF-8 ({error}); expected one query a line") from error
+        if text:
+            yield str(number), text
+
+
+def _json_lines(query_id: str, query: str, hits: Sequence[Hit]) -> Iterator[str]:
+    for hit in hits:
+        yield json.dumps({"query_id": query_id, "query": query, **asdict(hit)}, ensure_ascii=False)
+
+
+def _readable(query: str, hits: Sequence[Hit]) -> Iterator[str]:
+    yield query
+    for hit in hits:
+        text = " ".join(hit.text.split())
+        shown = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " ..."
+        yield f"{hit.rank:4}. {hit.score:.3f}  {hit.title or hit.id}"
+        yield f"      {shown}"
+    yield ""
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    from llara.evaluate import DEFAULT_MEASURES, evaluate
+
+    evaluation = evaluate(
+        model=args.model,
+        dataset=args.dataset,
+        split=args.split,
+        out=args.out,
+        measures=args.measures or DEFAULT_MEASURES,
+        query_role=args.query_role,
+        document_role=args.document_role,
+        title_separator=None if args.no_titles else " ",
+        ignore_identical_ids=args.ignore_identical_ids,
+        batch_size=args.batch_size,
+        overwrite=args.overwrite,
+        progress=True,
+    )
+    for line in _table(evaluation) if sys.stdout.isatty() else _json_systems(evaluation):
+        print(line)
+    say(f"intervals, per-query values and runs are in {args.out}")
+
+
+def _systems(evaluation: Evaluation) -> list[Evaluation]:
+    return [evaluation, *([evaluation.baseline] if evaluation.baseline else [])]
+
+
+def _json_systems(evaluation: Evaluation) -> Iterator[str]:
+    for system in _systems(evaluation):
+        yield json.dumps({"name": system.name, "metrics": system.metrics}, ensure_ascii=False)
+
+
+def _table(evaluation: Evaluation) -> Iterator[str]:
+    """One row a system and, where there are two, the p-value of their difference."""
+    from llara.evaluate import compare
+
+    rows = [["", *evaluation.metrics]]
+    rows += [[one.name, *(f"{value:.4f}" for value in one.metrics.values())] for one in _systems(evaluation)]
+    if evaluation.baseline:
+        differences = [compare(evaluation, evaluation.baseline, measure) for measure in evaluation.metrics]
+        rows.append(["p, paired", *(f"{each.p_value:.4f}" for each in differences)])
+    first, width = max(len(row[0]) for row in rows), max(8, *(len(name) for name in rows[0]))
+    for name, *values in rows:
+        yield f"{name:{first}}" + "".join(f"  {value:>{width}}" for value in values)
+
+
+def run_quickstart(args: argparse.Namespace) -> None:
+    from llara.quickstart import quickstart
+
+    quickstart(args.out, overwrite=args.overwrite)
+
+
+def _report_skipped(skipped: Skipped | None) -> None:
+    if skipped is not None and skipped.count:
+        say(str(skipped))

@@ -1,0 +1,287 @@
+"""What can be typed: one function per command, its help beginning with an example that works."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import llara
+from llara.cli import commands
+
+__all__ = ["build_parser"]
+
+DESCRIPTION = """\
+Turn a decoder-only language model into a dense retriever, and search with it.
+
+  adapt        train a language model to embed, from plain text alone
+  convert      make a retriever of a language model without training it (the baseline)
+  encode       turn texts into vectors
+  index        build an index from vectors
+  search       ask an index
+  evaluate     measure a model on a collection with judgements
+  quickstart   all of it in a few minutes, on the documentation of this machine
+
+`llara COMMAND --help` says more. A model is a directory, a hub name, or one of the two
+that ship with the package: llara-mini-base (a language model) and llara-mini (adapted)."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help begins with an example."""
+
+    example = ""
+
+    def format_help(self) -> str:
+        return (f"example: {self.example}\n\n" if self.example else "") + super().format_help()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; every command sets ``run``."""
+    parser = Parser(
+        prog="llara",
+        usage="llara [--help] [--version] COMMAND ...",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=True,
+    )
+    parser.example = "llara quickstart"
+    parser.add_argument("--version", action="version", version=f"llara {llara.__version__}")
+    subparsers = parser.add_subparsers(prog="llara", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+    for add in (_adapt, _convert, _encode, _index, _search, _evaluate, _quickstart):
+        add(subparsers)
+    return parser
+
+
+def _command(
+    subparsers: Any, name: str, *, about: str, example: str, run: Callable[[argparse.Namespace], None]
+) -> Parser:
+    parser = cast(Parser, subparsers.add_parser(name, description=about, allow_abbrev=False))
+    parser.example = example
+    parser.set_defaults(run=run, usage_error=parser.error)
+    return parser
+
+
+def _adapt(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "adapt",
+        about="Train a language model so that its embeddings hold the whole text and expect what follows it."
+        " Needs plain text, no labels. The result loads with AutoModelForCausalLM and SentenceTransformer.",
+        example="llara adapt --base llara-mini-base --corpus docs --out my-model --set training.max_steps=20",
+        run=commands.run_adapt,
+    )
+    parser.add_argument(
+        "--base", metavar="MODEL", help="the language model to start from (default: the recipe's)"
+    )
+    parser.add_argument(
+        "--corpus",
+        nargs="+",
+        metavar="SOURCE",
+        help=".jsonl, .tsv, .parquet, .txt, .md (.gz .xz .zst alike), folders of them, data sets of the hub",
+    )
+    _add_out(parser, "where the model goes", required=False)
+    parser.add_argument("--config", metavar="RECIPE", help="a recipe by name or as a .toml file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        dest="overrides",
+        help="change one setting of the recipe; may be repeated",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint under --out")
+    parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
+    _add_skip_bad(parser)
+
+
+def _convert(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "convert",
+        about="Make a retriever directory of a language model as it is, untrained: the baseline of every"
+        " comparison. Also reads the released BAAI/LLARA checkpoints (--preset eight-words).",
+        example="llara convert --base llara-mini-base --out baseline",
+        run=commands.run_convert,
+    )
+    parser.add_argument("--base", metavar="MODEL", required=True, help="the language model")
+    _add_out(parser, "where the retriever goes")
+    parser.add_argument(
+        "--preset",
+        choices=("paper", "eight-words"),
+        default="paper",
+        help="the prompts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=_positive,
+        default=512,
+        metavar="N",
+        help="longest input in tokens, prompt included (default: %(default)s)",
+    )
+
+
+def _encode(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "encode",
+        about="Turn queries or documents into vectors, written in shards.",
+        example="llara encode --model llara-mini --input docs --role document --out vectors",
+        run=commands.run_encode,
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--input", required=True, metavar="SOURCE", help="a file or folder, as for llara adapt"
+    )
+    parser.add_argument("--role", required=True, choices=("query", "document"), help="which prompt to use")
+    _add_out(parser, "where the vectors go")
+    _add_batch_size(parser)
+    parser.add_argument(
+        "--id-field", default="id", metavar="NAME", help="field of the id (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--title-field", default="title", metavar="NAME", help="field of the title (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--text-field", default="text", metavar="NAME", help="field of the text (default: %(default)s)"
+    )
+    _add_no_titles(parser)
+    _add_skip_bad(parser)
+
+
+def _index(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "index",
+        about="Build an index from encoded documents (faiss, exact).",
+        example="llara index --vectors vectors --out index",
+        run=commands.run_index,
+    )
+    parser.add_argument(
+        "--vectors", type=Path, required=True, metavar="DIR", help="what llara encode --role document wrote"
+    )
+    _add_out(parser, "where the index goes")
+
+
+def _search(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "search",
+        about="Ask an index. Readable on a terminal; in a pipe one JSON object a line for each hit.",
+        example='llara search --index index "how do I open a file" -k 3',
+        run=commands.run_search,
+    )
+    parser.add_argument("--index", type=Path, required=True, metavar="DIR", help="what llara index wrote")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("query", nargs="?", help="the query; - reads one query a line from stdin")
+    asked.add_argument("--queries", type=Path, metavar="FILE", help="queries, .jsonl or one a line")
+    parser.add_argument(
+        "-k", type=_positive, default=10, metavar="N", help="hits per query (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--model", metavar="MODEL", help="the model, if it has moved since its vectors were made"
+    )
+    parser.add_argument("--run", type=Path, metavar="FILE", dest="run_file", help="also write a TREC run")
+    _add_overwrite(parser)
+    parser.add_argument(
+        "--format",
+        choices=("auto", "text", "json"),
+        default="auto",
+        help="auto: text on a terminal, json in a pipe (default)",
+    )
+
+
+def _evaluate(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "evaluate",
+        about="Search a collection that has judgements and measure what comes back, with BM25 beside it."
+        " Writes metrics.json and TREC runs. With --model none, BM25 alone.",
+        example="llara evaluate --model llara-mini --dataset collection --split test --out results",
+        run=commands.run_evaluate,
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="BEIR layout: corpus.jsonl, queries.jsonl, qrels/",
+    )
+    parser.add_argument(
+        "--split", default="test", metavar="NAME", help="qrels/NAME.tsv (default: %(default)s)"
+    )
+    _add_out(parser, "where metrics.json and the runs go")
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        metavar="NAME",
+        help="as ir_measures writes them: nDCG@10 R@100 RR@10 AP",
+    )
+    for role in ("query", "document"):
+        parser.add_argument(
+            f"--{role}-role",
+            choices=("query", "document"),
+            default=role,
+            help=f"which prompt {role} texts get (default: %(default)s); similarity tasks want one for both",
+        )
+    _add_no_titles(parser)
+    parser.add_argument(
+        "--ignore-identical-ids",
+        action="store_true",
+        help="never return a document with the query's own id (BEIR's rule for ArguAna and Quora)",
+    )
+    _add_batch_size(parser)
+
+
+def _quickstart(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "quickstart",
+        about="See a language model that cannot search become one that can: on the documentation of this"
+        " machine, without labels, downloads or a GPU, in a few minutes.",
+        example="llara quickstart",
+        run=commands.run_quickstart,
+    )
+    _add_out(parser, "where everything goes", default=Path("runs/quickstart"))
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", required=True, metavar="MODEL", help="a retriever: directory, hub name or llara-mini"
+    )
+
+
+def _add_out(
+    parser: argparse.ArgumentParser, about: str, *, required: bool = True, default: Path | None = None
+) -> None:
+    shown = f"{about} (default: {default})" if default else about
+    required = required and default is None
+    parser.add_argument("--out", type=Path, required=required, default=default, metavar="DIR", help=shown)
+    _add_overwrite(parser)
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _add_batch_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--batch-size", type=_positive, default=64, metavar="N", help="texts at a time (default: %(default)s)"
+    )
+
+
+def _add_no_titles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-titles", action="store_true", help="leave titles out of the documents' texts")
+
+
+def _add_skip_bad(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="count and report bad lines instead of stopping"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
