@@ -37,13 +37,14 @@ def imports_of(module: str) -> Iterator[tuple[str, str]]:
     """Every module of llara that ``module`` imports, inside functions too, with the place."""
     for path in sources(module):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            full: list[str] = []
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path}:{node.lineno}: relative import"
                 package = node.module or ""
                 full = [f"llara.{alias.name}" if package == "llara" else package for alias in node.names]
             elif isinstance(node, ast.Import):
                 full = [alias.name for alias in node.names]
+            else:
+                continue
             for name in full:
                 if name.startswith("llara.") and name != "llara.__version__":
                     yield name.split(".")[1], f"{path.relative_to(PACKAGE)}:{node.lineno}"
