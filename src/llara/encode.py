@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +31,15 @@ from llara.files import atomic_directory, check_output
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Role", "Shard", "VectorsManifest", "document_text", "encode_file", "encode_texts"]
+__all__ = [
+    "Role",
+    "Shard",
+    "VectorsManifest",
+    "document_text",
+    "encode_file",
+    "encode_texts",
+    "longest_input",
+]
 
 Role = Literal["query", "document"]
 
@@ -118,6 +127,12 @@ def document_text(document: Document, title_separator: str | None = " ") -> str:
     return f"{document.title}{title_separator}{document.text}" if document.text else document.title
 
 
+def longest_input(model: SentenceTransformer) -> int | None:
+    """The number of tokens after which the model cuts a text off; None if it never does."""
+    length = model.max_seq_length
+    return None if length is None or not math.isfinite(length) else int(length)
+
+
 def encode_texts(
     model: SentenceTransformer,
     texts: Sequence[str],
@@ -203,7 +218,7 @@ def encode_file(
             fingerprint=fingerprint(resolve(model)),
             role=role,
             title_separator=title_separator if role == "document" else None,
-            max_tokens=encoder.max_seq_length,
+            max_tokens=longest_input(encoder),
             count=sum(shard.count for shard in shards),
             dimension=dimension,
             dtype="float32",

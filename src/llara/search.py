@@ -76,6 +76,11 @@ class Searcher:
 
         stored = open_index(index)
         made_by = stored.manifest
+        if model is None and Path(made_by.model).is_absolute() and not Path(made_by.model).exists():
+            raise ModelError(
+                f"the index {index} was made by the model {made_by.model}, which is no longer there; "
+                "say where it is now with --model"
+            )
         name = model if model is not None else made_by.model
         found = fingerprint(resolve(name))
         if found != made_by.fingerprint:

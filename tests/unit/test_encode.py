@@ -104,6 +104,7 @@ def test_a_corpus_becomes_shards_with_texts_beside_the_vectors(
     assert [shard.count for shard in manifest.shards] == [2, 2, 1]
     assert (manifest.count, manifest.dimension, manifest.dtype) == (5, 16, "float32")
     assert (manifest.role, manifest.title_separator) == ("document", separator)
+    assert manifest.max_tokens is None  # this model cuts nothing off
     assert manifest.model == str(retriever.path)
     assert len(manifest.fingerprint) == 64
 

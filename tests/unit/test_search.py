@@ -77,6 +77,15 @@ def test_a_model_that_changed_in_place_is_refused(retriever, index, tmp_path):
         Searcher.open(index)
 
 
+def test_a_model_that_has_moved_is_asked_for_and_found(retriever, index, tmp_path):
+    manifest = json.loads((index / "manifest.json").read_text())
+    manifest["model"] = str(tmp_path / "gone")
+    (index / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match=r"gone.*--model"):
+        Searcher.open(index)
+    assert Searcher.open(index, model=str(retriever.path)).search(["wing"], k=1)[0][0].id == "d1"
+
+
 def bm25_by_hand(documents, query, k1, b):
     """Lucene's formula over ready terms: idf = ln(1 + (N - n + .5) / (n + .5)), no (k1 + 1) factor."""
     average = sum(map(len, documents)) / len(documents)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llara.corpus import Document
 from llara.datasets import Collection, read_beir
-from llara.encode import Role, document_text, encode_texts
+from llara.encode import Role, document_text, encode_texts, longest_input
 from llara.errors import ConfigError, InputError
 from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run
 from llara.files import atomic_directory, check_output
@@ -188,7 +188,7 @@ def _load(model: str | None, device: str | None) -> tuple[SentenceTransformer, d
     identity = {
         "model": model,
         "fingerprint": fingerprint(resolve(model)),
-        "max_tokens": encoder.max_seq_length,
+        "max_tokens": longest_input(encoder),
     }
     return encoder, identity
 
