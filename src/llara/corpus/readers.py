@@ -21,11 +21,22 @@ from typing import BinaryIO, NamedTuple
 from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, document_from_record
 from llara.errors import InputError
 
-__all__ = ["DATA_SUFFIXES", "TEXT_SUFFIXES", "Rows", "open_rows", "read_lines", "suffix_of"]
+__all__ = [
+    "DATA_SUFFIXES",
+    "SETTINGS_SUFFIX",
+    "TEXT_SUFFIXES",
+    "Rows",
+    "open_rows",
+    "read_lines",
+    "suffix_of",
+]
 
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 DATA_SUFFIXES = (*JSON_SUFFIXES, ".tsv", ".parquet")
+SETTINGS_SUFFIX = (
+    ".json"  # JSON lines when a user names the file; beside other files it is most often settings
+)
 TEXT_SUFFIXES = (".txt", ".md")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 PARQUET_BATCH_ROWS = 1000

@@ -203,6 +203,8 @@ def _finer(unit: _Unit, max_tokens: int, language: str | None = None) -> list[_U
     """The same stretch in smaller units: a text in sentences, a sentence in parts."""
     if unit.level == 0:
         return [_Unit(unit.owner, text, level=1) for text in split_sentences(unit.text, language)]
+    if not unit.text.strip():
+        return []
     if len(unit.text) == 1:
         raise ConfigError(
             f"max_tokens is {max_tokens}, but the character {unit.text!r} alone takes {unit.num_tokens} "
@@ -224,10 +226,9 @@ def _parts(text: str, num_parts: int) -> list[str]:
     start = 0
     for k in range(1, num_parts):
         end = k * len(text) // num_parts
-        # A part holds more than blanks: its first character may be one, so look from the second.
         blank = max(text.rfind(mark, start + 1, end + 1) for mark in " \n")
-        end = blank if blank > start and text[start:blank].strip() else end
-        if text[start:end].strip():
+        end = blank if blank > start else end
+        if end > start:
             parts.append(text[start:end])
             start = end
     return [*parts, text[start:]]
@@ -255,13 +256,14 @@ def _verified(
     unsure = [
         k
         for k, group in enumerate(groups)
-        if len(group) > 1 or group[0].num_tokens == 0 or _plain(group[0].text) != texts[k]
+        if texts[k] and (len(group) > 1 or group[0].num_tokens == 0 or _plain(group[0].text) != texts[k])
     ]
     counts = dict(zip(unsure, count_tokens([texts[k] for k in unsure]), strict=True)) if unsure else {}
     for k, group in enumerate(groups):
         num_tokens = counts.get(k, 0)
         if num_tokens <= max_tokens:
-            yield group[0].owner, texts[k]
+            if texts[k]:
+                yield group[0].owner, texts[k]
             continue
         if len(group) == 1:
             group = _finer(_Unit(group[0].owner, texts[k], level=2, num_tokens=num_tokens), max_tokens)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, Skipped, document_from_record
-from llara.corpus.readers import DATA_SUFFIXES, TEXT_SUFFIXES, Rows, open_rows, suffix_of
+from llara.corpus.readers import DATA_SUFFIXES, SETTINGS_SUFFIX, TEXT_SUFFIXES, Rows, open_rows, suffix_of
 from llara.errors import InputError, MissingExtraError
 
 __all__ = ["read_documents"]
@@ -20,6 +20,7 @@ SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
+ABOUT_FILE = re.compile(r"(readme|licen[cs]e|changelog|citation|notice)\b", re.IGNORECASE)
 HUB_NAME = re.compile(r"(?P<name>[\w][\w.-]*/[\w][\w.-]*)(:(?P<config>[\w.-]+))?")
 
 
@@ -114,29 +115,35 @@ def _parts(source: str | Path, *, fields: Fields, split: str) -> list[_Part]:
 def _files_of_folder(folder: Path, split: str) -> list[Path]:
     """The files to read of a folder, in the order of their paths; see ``read_documents``.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders, and files of settings (.json), are passed over.
     """
     data: list[Path] = []
     texts: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=_raise_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(place, name)
-            if name.startswith("."):
-                continue
-            if suffix_of(path) in DATA_SUFFIXES:
-                data.append(path)
-            elif suffix_of(path) in TEXT_SUFFIXES:
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            suffix = suffix_of(path)
+            if suffix in TEXT_SUFFIXES:
                 texts.append(path)
-    beir = [p for p in data if p.parent == folder and p.name.startswith("corpus.jsonl")]
+            elif suffix in DATA_SUFFIXES and suffix != SETTINGS_SUFFIX:
+                data.append(path)
+    beir = sorted(path for path in data if path.parent == folder and path.name.startswith("corpus.jsonl"))
     if beir:
-        return sorted(beir)[:1]
-    if not data and not texts:
+        return beir[:1]
+    if data:
+        text = next((path for path in texts if not ABOUT_FILE.match(path.name)), None)
+        if text is not None:
+            raise InputError(
+                f"{folder}: holds both data files and texts, such as {data[0].name} and {text.name}; "
+                "name the files or sub-folders that are the corpus"
+            )
+        return sorted(_of_split(folder, data, split))
+    if not texts:
         raise InputError(
             f"{folder}: no file to read in this folder; expected {' '.join(TEXT_SUFFIXES)} files, "
-            f"or data files {' '.join(DATA_SUFFIXES)}"
+            "or data files .jsonl .tsv .parquet"
         )
-    return sorted(_of_split(folder, data, split) if data else texts)
+    return sorted(texts)
 
 
 def _raise_unreadable(error: OSError) -> None:
@@ -153,7 +160,7 @@ def _of_split(folder: Path, paths: Iterable[Path], split: str) -> list[Path]:
     wanted = _split_of(Path(split)) or split
     if wanted not in by_split:
         found = ", ".join(sorted(name for name in by_split if name))
-        raise InputError(f"{folder}: no data file of the split {split!r}; there are files of: {found}")
+        raise InputError(f"{folder}: no data file of the split {split!r}, only of {found}: name the files")
     return by_split[wanted]
 
 
@@ -200,17 +207,17 @@ def _hub_rows(name: str, config: str | None, split: str, fields: Fields) -> Rows
         except datasets.exceptions.DatasetNotFoundError as error:
             raise InputError(
                 f"{name}: no such file or folder here, and no such dataset on the Hugging Face Hub "
-                f"({_first_line(error)})"
+                f"({_reason(error)})"
+            ) from error
+        except (ValueError, RuntimeError, FileNotFoundError) as error:
+            raise InputError(
+                f"{name}: the dataset cannot be read ({_reason(error)}); "
+                "a configuration is named as owner/name:config"
             ) from error
         except (OSError, http_error) as error:
             raise InputError(
                 f"{name}: no such file or folder here, and the Hugging Face Hub cannot be reached "
-                f"({_first_line(error)}); check the path or the connection, or give a local copy"
-            ) from error
-        except (ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{name}: the dataset cannot be read ({_first_line(error)}); "
-                "a configuration is named as owner/name:config"
+                f"({_reason(error)}); check the path or the connection, or give a local copy"
             ) from error
 
     def parse(where: str, row: object) -> Document:
@@ -220,5 +227,6 @@ def _hub_rows(name: str, config: str | None, split: str, fields: Fields) -> Rows
     return Rows(rows(), parse)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _reason(error: Exception) -> str:
+    """The message in one line of at most 300 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
