@@ -1,0 +1,190 @@
+"""Train the mini base model from scratch: tokenizer, then next-token prediction on plain text.
+
+    python scripts/train_mini_base.py --corpus articles-00.jsonl.xz articles-01.jsonl.xz --out runs/mini-base
+
+The result is an ordinary Llama-architecture language model. Nothing of adaptation or retrieval is
+in it. Everything random comes from ``--seed``; the log of losses is ``training.json`` beside the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+HELD_OUT_EVERY = 100  # every hundredth article is kept for the validation loss
+
+
+def read_articles(paths: list[Path]) -> Iterator[str]:
+    for path in paths:
+        with lzma.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                article = json.loads(line)
+                yield f"{article['title']}\n{article['text']}"
+
+
+def train_tokenizer(paths: list[Path], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer that begins every text with BOS, as Llama's does."""
+    tokenizer = Tokenizer(models.BPE())
+    # The prefix space makes a text's first word the same token as the word in mid-sentence.
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    # The first 3,000 characters of each article: every article is heard, long ones do not dominate.
+    tokenizer.train_from_iterator((text[:3000] for text in read_articles(paths)), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD, model_max_length=1024
+    )
+
+
+def token_rows(
+    paths: list[Path], tokenizer: PreTrainedTokenizerFast, row_tokens: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """All text as shuffled rows ``[rows, row_tokens]`` uint16 (training, validation), each row after a BOS."""
+    streams: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    batch: list[str] = []
+
+    def flush(offset: int) -> None:
+        for i, encoding in enumerate(tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False)):
+            ids = np.array([*encoding.ids, tokenizer.eos_token_id], dtype=np.uint16)
+            streams[(offset + i) % HELD_OUT_EVERY == 0].append(ids)
+        batch.clear()
+
+    count = 0
+    for text in read_articles(paths):
+        batch.append(text)
+        count += 1
+        if len(batch) == 500:
+            flush(count - 500)
+    flush(count - len(batch))
+    rng = np.random.default_rng(seed)
+    split = []
+    for stream in streams:
+        flat = np.concatenate(stream)
+        body = flat[: len(flat) // (row_tokens - 1) * (row_tokens - 1)].reshape(-1, row_tokens - 1)
+        rows = np.concatenate([np.full((len(body), 1), tokenizer.bos_token_id, np.uint16), body], axis=1)
+        split.append(rows[rng.permutation(len(rows))])
+    return split[0], split[1]
+
+
+def build_model(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    torch.manual_seed(args.seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=args.hidden,
+        intermediate_size=args.intermediate,
+        num_hidden_layers=args.layers,
+        num_attention_heads=args.hidden // 64,
+        num_key_value_heads=args.hidden // 64 // 3,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def learning_rate_scale(step: int, steps: int, warmup: int = 50, decay_share: float = 0.4) -> float:
+    """Warm up, hold, then fall linearly to zero over the last ``decay_share`` of the steps."""
+    decay_start = steps * (1 - decay_share)
+    return min((step + 1) / warmup, 1.0, max(0.0, (steps - step) / (steps - decay_start)))
+
+
+@torch.no_grad()
+def validation_loss(model: LlamaForCausalLM, rows: np.ndarray, autocast: torch.autocast) -> float:
+    """Mean nats per token over the first 64 held-out rows."""
+    model.eval()
+    losses = []
+    for start in range(0, 64, 16):
+        batch = torch.from_numpy(rows[start : start + 16].astype(np.int64))
+        with autocast:
+            losses.append(model(input_ids=batch, labels=batch).loss.item())
+    model.train()
+    return sum(losses) / len(losses)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True, help="JSON lines with title and text, xz")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--batch-rows", type=int, default=8)
+    parser.add_argument("--row-tokens", type=int, default=256)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--vocab", type=int, default=8192)
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--intermediate", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16 (only where the processor has it)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the model")
+    parser.add_argument("--seed", type=int, default=17)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+
+    tokenizer = train_tokenizer(args.corpus, args.vocab)
+    tokenizer.save_pretrained(args.out)
+    train_rows, held_out_rows = token_rows(args.corpus, tokenizer, args.row_tokens, args.seed)
+    print(f"{train_rows.size:,} training tokens, {held_out_rows.size:,} held out", flush=True)
+
+    model = build_model(args, tokenizer)
+    print(f"{model.num_parameters():,} parameters", flush=True)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
+        lr=args.lr,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=args.bf16)
+    forward = torch.compile(model) if args.compile else model
+    log: list[dict[str, float]] = []
+    started = time.monotonic()
+    for step in range(args.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * learning_rate_scale(step, args.steps)
+        first = step * args.batch_rows % (len(train_rows) - args.batch_rows)
+        batch = torch.from_numpy(train_rows[first : first + args.batch_rows].astype(np.int64))
+        with autocast:
+            loss = forward(input_ids=batch, labels=batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if step % 25 == 0 or step == args.steps - 1:
+            tokens = (step + 1) * args.batch_rows * args.row_tokens
+            seconds = time.monotonic() - started
+            entry = {"step": step, "tokens": tokens, "loss": round(loss.item(), 4), "seconds": round(seconds, 1)}
+            if step % 250 == 0 or step == args.steps - 1:
+                entry["held_out_loss"] = round(validation_loss(model, held_out_rows, autocast), 4)
+            log.append(entry)
+            print(json.dumps(entry), f"{tokens / seconds:.0f} tokens/s", flush=True)
+            assert math.isfinite(loss.item()), "the loss is not finite"
+        if step % 250 == 249 or step == args.steps - 1:
+            model.save_pretrained(args.out)
+    model.to(torch.bfloat16).save_pretrained(args.out)
+    settings = {key: value for key, value in vars(args).items() if key not in ("corpus", "out")}
+    (args.out / "training.json").write_text(json.dumps({"settings": settings, "log": log}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
