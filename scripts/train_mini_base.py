@@ -63,7 +63,9 @@ def token_rows(
     batch: list[str] = []
 
     def flush(offset: int) -> None:
-        for i, encoding in enumerate(tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False)):
+        for i, encoding in enumerate(
+            tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False)
+        ):
             ids = np.array([*encoding.ids, tokenizer.eos_token_id], dtype=np.uint16)
             streams[(offset + i) % HELD_OUT_EVERY == 0].append(ids)
         batch.clear()
@@ -123,8 +125,12 @@ def validation_loss(model: LlamaForCausalLM, rows: np.ndarray, autocast: torch.a
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, help="JSON lines with title and text, xz")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--corpus", type=Path, nargs="+", required=True, help="JSON lines with title and text, xz"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--batch-rows", type=int, default=8)
@@ -134,7 +140,9 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=384)
     parser.add_argument("--intermediate", type=int, default=512)
     parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16 (only where the processor has it)")
+    parser.add_argument(
+        "--bf16", action="store_true", help="autocast to bfloat16 (only where the processor has it)"
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile the model")
     parser.add_argument("--seed", type=int, default=17)
     args = parser.parse_args()
@@ -173,7 +181,12 @@ def main() -> None:
         if step % 25 == 0 or step == args.steps - 1:
             tokens = (step + 1) * args.batch_rows * args.row_tokens
             seconds = time.monotonic() - started
-            entry = {"step": step, "tokens": tokens, "loss": round(loss.item(), 4), "seconds": round(seconds, 1)}
+            entry = {
+                "step": step,
+                "tokens": tokens,
+                "loss": round(loss.item(), 4),
+                "seconds": round(seconds, 1),
+            }
             if step % 250 == 0 or step == args.steps - 1:
                 entry["held_out_loss"] = round(validation_loss(model, held_out_rows, autocast), 4)
             log.append(entry)

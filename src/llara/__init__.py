@@ -9,9 +9,12 @@ Read the package in this order; a module imports only from those before it:
     corpus       documents, cut into segments with their successors
     datasets     collections: corpus, queries, judgements
 
+    stopwords    words left out of a target, if asked
+
     prompts      the paper, first of four: SELF and NEXT, a text as token ids
     joint        both prompts in one pass: the one predicate behind every mask
     objective    Eq. 6
+    slots        the one module of ours inside a model, for eight-words only
     model        model directories: load, convert, save
     adapt        the paper, last of four: EBAE and EBAR training
 

@@ -46,7 +46,9 @@ def atomic_directory(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         else:
             os.replace(temporary, out)
     except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}; free the disk or choose another path") from error
+        raise OutputError(
+            f"cannot write {out}: {error.strerror or error}; free the disk or choose another path"
+        ) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
     from transformers import PretrainedConfig, PreTrainedModel
 
-__all__ = ["Joint", "attention_argument", "block_mask", "check_joint", "dense_mask", "forward_slots", "lay_out", "pack"]
+__all__ = [
+    "Joint",
+    "attention_argument",
+    "block_mask",
+    "check_joint",
+    "dense_mask",
+    "forward_slots",
+    "lay_out",
+    "pack",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +135,7 @@ def lay_out(
     return Joint(ids, positions, document, branch_of, slot_rows, slot_columns)
 
 
-def visible(
-    same_document: Tensor, not_later: Tensor, key_branch: Tensor, query_branch: Tensor
-) -> Tensor:
+def visible(same_document: Tensor, not_later: Tensor, key_branch: Tensor, query_branch: Tensor) -> Tensor:
     """The predicate: what a query token may see of a key token."""
     return same_document & not_later & ((key_branch == 0) | (key_branch == query_branch))
 
@@ -219,9 +226,11 @@ def attention_argument(joint: Joint, config: PretrainedConfig, dtype: torch.dtyp
 def forward_hidden(trunk_model: torch.nn.Module, joint: Joint) -> Tensor:
     """Output states ``[B, T, D]`` after the final norm, from the model without its head."""
     config = trunk_model.config
-    dtype = torch.get_autocast_dtype(joint.input_ids_BT.device.type) if torch.is_autocast_enabled(
-        joint.input_ids_BT.device.type
-    ) else next(trunk_model.parameters()).dtype
+    dtype = (
+        torch.get_autocast_dtype(joint.input_ids_BT.device.type)
+        if torch.is_autocast_enabled(joint.input_ids_BT.device.type)
+        else next(trunk_model.parameters()).dtype
+    )
     output = trunk_model(
         input_ids=joint.input_ids_BT,
         attention_mask=attention_argument(joint, config, dtype),
@@ -267,7 +276,9 @@ def check_joint(model: PreTrainedModel, *, tolerance: float | None = None) -> fl
             for trunk in trunks
             for branch in branches
         ]
-        causal_ND = torch.cat([_plain_last_state(trunk_model, [*t, *b.ids]) for t in trunks for b in branches])
+        causal_ND = torch.cat(
+            [_plain_last_state(trunk_model, [*t, *b.ids]) for t in trunks for b in branches]
+        )
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ModelError(
             f"{model.config.model_type} cannot take the joint mask and position ids ({error}); "

@@ -111,7 +111,9 @@ def bag_of_words_reference(
     return torch.stack(losses).mean()
 
 
-def next_token_loss(states_PD: Tensor, labels_P: Tensor, head: nn.Module, *, chunk_size: int = 1024) -> Tensor:
+def next_token_loss(
+    states_PD: Tensor, labels_P: Tensor, head: nn.Module, *, chunk_size: int = 1024
+) -> Tensor:
     """Next-token cross-entropy summed over positions, a chunk at a time; float32 scalar.
 
     Memory: ``chunk_size`` rows of logits, forward and backward (they are recomputed), never all P.

@@ -116,7 +116,9 @@ class Prompts:
         if not texts:
             return []
         clean = [defuse(text.strip(), self._special_words) for text in texts]
-        return [list(ids[:max_tokens]) for ids in self.tokenizer(clean, add_special_tokens=False)["input_ids"]]
+        return [
+            list(ids[:max_tokens]) for ids in self.tokenizer(clean, add_special_tokens=False)["input_ids"]
+        ]
 
     def text_limit(self, max_tokens: int, tasks: Sequence[Task]) -> int:
         """How many tokens of a text fit beside the lead and all of ``tasks``' branches.

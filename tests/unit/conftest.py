@@ -29,6 +29,7 @@ class HandRetriever:
             modules=[embedding], device="cpu", prompts={"query": "next: ", "document": ""}
         )
         self.model.save(str(path))
+        (path / "config.json").write_text("{}")  # llara.model looks for one
 
     def expected(self, texts: list[str], role: str) -> np.ndarray:
         """float64 [N, 16] unit vectors."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from llara.cli.parser import build_parser
@@ -19,6 +20,7 @@ __all__ = ["build_parser", "main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; wrong usage raises ``SystemExit(2)``."""
     arguments = build_parser().parse_args(argv)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # not the line of code that warns
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars are for terminals
     try:
