@@ -1,0 +1,209 @@
+"""What a quickstart found, told three ways: JSON for programs, a table for a terminal, a page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llara import report
+
+if TYPE_CHECKING:
+    from llara.evaluate import Comparison, Evaluation
+    from llara.search import Hit
+
+__all__ = ["ADAPTED", "BASE", "BM25", "MEASURES", "MINI", "Results", "page", "readable", "to_json"]
+
+MEASURES = ("nDCG@10", "RR@10", "R@100")
+BASE, BM25, MINI, ADAPTED = "base, un-adapted", "BM25", "llara-mini", "llara-mini, adapted here"
+ROWS = {  # in the order of the table: what it is, and its model directory
+    BASE: ("a small language model as it is", "base"),
+    BM25: ("words in common, weighed by rarity", None),
+    MINI: ("the same model, adapted on Wikipedia", "mini"),
+    ADAPTED: ("further adapted on these passages", "adapted"),
+}
+PAIRS = ((ADAPTED, BASE), (MINI, BASE), (ADAPTED, MINI), (ADAPTED, BM25))
+SNIPPET_CHARACTERS = 220
+SIGNIFICANT = 0.01
+
+
+@dataclass
+class Results:
+    """The outcome so far: evaluations by row, training logs, answers by row, seconds by step."""
+
+    facts: dict[str, str]
+    num_test_queries: int
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    losses: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    questions: Sequence[str] = ()
+    answers: dict[str, list[list[Hit]]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def comparisons(self) -> Iterator[tuple[str, str, Comparison]]:
+        """Each pair of rows worth comparing, by the first measure."""
+        from llara.evaluate import compare
+
+        for first, second in PAIRS:
+            yield first, second, compare(self.evaluations[first], self.evaluations[second], MEASURES[0])
+
+    def commands(self, out: Path) -> list[str]:
+        """What to type next."""
+        where = shlex.quote(str(out))
+        return [
+            f'llara search --index {where}/index/adapted "read a file line by line"',
+            f"llara evaluate --model {where}/mini --dataset {where}/collection --split test --out runs/mini",
+            f"open {where}/report.html in a browser",
+        ]
+
+
+def to_json(results: Results) -> dict[str, Any]:
+    """Everything as plain data."""
+    systems = [
+        {
+            "name": name,
+            "model": ROWS[name][1],
+            "metrics": results.evaluations[name].metrics,
+            "intervals": {m: list(results.evaluations[name].interval(m)) for m in MEASURES},
+            "settings": results.evaluations[name].settings,
+        }
+        for name in ROWS
+    ]
+    comparisons = [
+        {
+            "first": first,
+            "second": second,
+            "measure": c.measure,
+            "difference": c.difference,
+            "p_value": c.p_value,
+        }
+        for first, second, c in results.comparisons()
+    ]
+    answers = [
+        {
+            "question": question,
+            "answers": {
+                name: [{"id": hit.id, "score": hit.score, "text": hit.text} for hit in hits[number]]
+                for name, hits in results.answers.items()
+            },
+        }
+        for number, question in enumerate(results.questions)
+    ]
+    return {
+        "facts": results.facts,
+        "num_test_queries": results.num_test_queries,
+        "systems": systems,
+        "comparisons": comparisons,
+        "losses": results.losses,
+        "questions": answers,
+        "seconds": results.seconds,
+    }
+
+
+def readable(results: Results) -> str:
+    """The table, the comparisons and the answers of the last model, for a terminal."""
+    width = max(map(len, ROWS))
+    lines = ["", f"{'':{width}}" + "".join(f"  {measure:>8}" for measure in MEASURES) + "   95% interval"]
+    for name in ROWS:
+        evaluation = results.evaluations[name]
+        low, high = evaluation.interval(MEASURES[0])
+        values = "".join(f"  {evaluation.metrics[measure]:8.3f}" for measure in MEASURES)
+        lines.append(f"{name:{width}}{values}   {low:.3f} to {high:.3f}")
+    lines += ["", *_sentences(results), ""]
+    for question, hits in zip(results.questions, results.answers[ADAPTED], strict=True):
+        lines.append(f"? {question}")
+        for hit in hits:
+            lines += [f"  {hit.rank}. {hit.id}  ({hit.score:.2f})", f"     {_snippet(hit.text, 100)}"]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def page(results: Results, out: Path) -> report.Report:
+    """The page of the report."""
+    systems = [
+        report.System(
+            name=name,
+            about=ROWS[name][0],
+            values={
+                measure: report.Interval(
+                    results.evaluations[name].metrics[measure], *results.evaluations[name].interval(measure)
+                )
+                for measure in MEASURES
+            },
+            is_ours=name == ADAPTED,
+        )
+        for name in ROWS
+    ]
+    examples = [
+        report.Example(
+            question,
+            {
+                name: [report.Answer(hit.id, _snippet(hit.text), hit.score) for hit in hits[number]]
+                for name, hits in results.answers.items()
+            },
+        )
+        for number, question in enumerate(results.questions)
+    ]
+    return report.Report(
+        title="A language model learns to search",
+        finding=_finding(results),
+        systems=systems,
+        comparisons=_sentences(results),
+        losses=results.losses,
+        examples=examples,
+        notes=NOTES,
+        facts=results.facts,
+        commands=results.commands(out)[:2],
+    )
+
+
+NOTES = (
+    "The corpus is the documentation on this machine: Python's language reference, and the docstrings of the "
+    "standard library and of the installed packages.",
+    "Nobody judged anything. A docstring begins with a summary sentence; the summary is cut off and becomes "
+    "a query, and what is left of that docstring is its one relevant passage. Names and summaries are not "
+    "part of the searched text. Another passage may answer a query too and counts as wrong, for every "
+    "system alike.",
+    "No system saw a query before it was asked: adaptation reads the passages, and summaries only of "
+    "packages that have no test query.",
+    "Intervals are 95% bootstrap intervals over queries; p-values are of a paired two-sided randomisation "
+    "test.",
+)
+
+
+def _finding(results: Results) -> str:
+    """One sentence on what adaptation did, as strong as the test allows."""
+    _, _, gain = next(results.comparisons())
+    base, adapted, bm25 = (results.evaluations[name].metrics[MEASURES[0]] for name in (BASE, ADAPTED, BM25))
+    is_significant = gain.p_value < SIGNIFICANT
+    verb = "did not change measurably" if not is_significant else "rose" if gain.difference > 0 else "fell"
+    return (
+        f"Without a single label, {MEASURES[0]} {verb} from {base:.3f} to {adapted:.3f} "
+        f"({_p(gain.p_value)}). BM25, which counts words in common, reaches {bm25:.3f}."
+    )
+
+
+def _sentences(results: Results) -> list[str]:
+    return [
+        f"{first} against {second}: {found.measure} {found.difference:+.3f}, {_p(found.p_value)}"
+        for first, second, found in results.comparisons()
+    ]
+
+
+def _p(value: float) -> str:
+    """A p-value with the digits that the test can tell.
+
+    >>> _p(0.00009999), _p(0.0312)
+    ('p = 0.0001', 'p = 0.0312')
+    """
+    return f"p = {max(value, 0.0001):.4f}"
+
+
+def _snippet(text: str, characters: int = SNIPPET_CHARACTERS) -> str:
+    """The beginning of a text, up to a whole word.
+
+    >>> _snippet("Wait for the process", 10)
+    'Wait for ...'
+    """
+    return text if len(text) <= characters else text[:characters].rsplit(" ", 1)[0] + " ..."
