@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,6 +125,46 @@ def validation_loss(model: LlamaForCausalLM, rows: np.ndarray, autocast: torch.a
     return sum(losses) / len(losses)
 
 
+def model_card(training: dict[str, Any]) -> str:
+    """The README of the model directory, from the content of its ``training.json``."""
+    settings, last = training["settings"], training["log"][-1]
+    held_out = [entry["held_out_loss"] for entry in training["log"] if "held_out_loss" in entry][-1]
+    flags = " ".join(
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+        for name, value in settings.items()
+        if value is not False
+    )
+    return f"""---
+license: apache-2.0
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# llara-mini-base
+
+A small language model of the Llama architecture, trained from scratch by next-token prediction. Nothing of
+adaptation or retrieval is in it: it is the base that `llara quickstart` starts from, and the un-adapted
+baseline of every comparison. It writes English-looking text and knows very little.
+
+| | |
+|---|---|
+| parameters | {training["parameters"]:,} (embeddings tied to the output head), stored in bfloat16 |
+| shape | {settings["layers"]} layers, hidden {settings["hidden"]}, feed-forward {settings["intermediate"]} |
+| tokenizer | byte-level BPE, {settings["vocab"]:,} entries, trained on the same text |
+| data | English Wikipedia articles (2015 dump), {training["corpus_tokens"]:,} tokens; text CC BY-SA 3.0 |
+| tokens seen | {last["tokens"]:,} in {settings["steps"]:,} steps of {settings["batch_rows"]} x {settings["row_tokens"]} |
+| loss | {held_out:.3f} nats per token on held-out articles (every hundredth), {last["loss"]:.3f} on the last batch |
+| seed | {settings["seed"]} |
+
+```
+python scripts/train_mini_base.py --corpus articles-00.jsonl.xz articles-01.jsonl.xz --out DIR {flags}
+```
+
+`training.json` holds the settings and the whole log.
+"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -196,7 +237,14 @@ def main() -> None:
             model.save_pretrained(args.out)
     model.to(torch.bfloat16).save_pretrained(args.out)
     settings = {key: value for key, value in vars(args).items() if key not in ("corpus", "out")}
-    (args.out / "training.json").write_text(json.dumps({"settings": settings, "log": log}, indent=1) + "\n")
+    training = {
+        "settings": settings,
+        "parameters": model.num_parameters(),
+        "corpus_tokens": int(train_rows.size),
+        "log": log,
+    }
+    (args.out / "training.json").write_text(json.dumps(training, indent=1) + "\n")
+    (args.out / "README.md").write_text(model_card(training), encoding="utf-8")
 
 
 if __name__ == "__main__":
