@@ -151,5 +151,5 @@ def test_flags_stay_as_they_are() -> None:
         "search": "--format --index --model --overwrite --queries --run",
         "evaluate": "--batch-size --dataset --document-role --ignore-identical-ids --measures --model"
         " --no-titles --out --overwrite --query-role --split",
-        "quickstart": "--out --overwrite",
+        "quickstart": "--out --overwrite --passages --set",
     }

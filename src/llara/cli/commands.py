@@ -213,7 +213,7 @@ def _table(evaluation: Evaluation) -> Iterator[str]:
 def run_quickstart(args: argparse.Namespace) -> None:
     from llara.quickstart import quickstart
 
-    quickstart(args.out, overwrite=args.overwrite)
+    quickstart(args.out, overwrite=args.overwrite, num_passages=args.passages, overrides=args.overrides)
 
 
 def _report_skipped(skipped: Skipped | None) -> None:

@@ -82,15 +82,8 @@ def _adapt(subparsers: Any) -> None:
     )
     _add_out(parser, "where the model goes", required=False)
     parser.add_argument("--config", metavar="RECIPE", help="a recipe by name or as a .toml file")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="A.B=C",
-        dest="overrides",
-        help="change one setting of the recipe; may be repeated",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint under --out")
+    _add_overrides(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
     _add_skip_bad(parser)
 
@@ -244,6 +237,14 @@ def _quickstart(subparsers: Any) -> None:
         run=commands.run_quickstart,
     )
     _add_out(parser, "where everything goes", default=Path("runs/quickstart"))
+    parser.add_argument(
+        "--passages",
+        type=_positive,
+        default=10_000,
+        metavar="N",
+        help="size of the corpus (default: %(default)s); fewer are quicker",
+    )
+    _add_overrides(parser)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -263,6 +264,17 @@ def _add_out(
 
 def _add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        dest="overrides",
+        help="change one setting of the recipe; may be repeated",
+    )
 
 
 def _add_batch_size(parser: argparse.ArgumentParser) -> None:
