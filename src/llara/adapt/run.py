@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from llara.adapt.store import OrderedExamples, TokenStore, build_store, training
 from llara.adapt.trainer import AdaptTrainer, StopAfter, training_arguments, use_bfloat16
 from llara.config import AdaptConfig
 from llara.corpus import Fields, Segment, Skipped, iter_segments, read_documents
-from llara.errors import ConfigError, InputError, OutputError
+from llara.errors import ConfigError, InputError, LlaraError, OutputError
 from llara.files import atomic_directory, check_output, write_text_atomic
 from llara.joint import check_joint
 from llara.model import load_causal_lm, load_tokenizer, model_card, save_retriever
@@ -71,9 +72,29 @@ def adapt(
         ModelError: no such model, or its attention cannot take the joint mask.
         OutputError: ``out`` exists, an unfinished run stands there, or the disk is full or read-only.
     """
+    work = out.with_name(out.name + ".partial")
+    is_new = not work.exists()
+    try:
+        return _adapt(base, corpus, out, work, config, resume=resume, overwrite=overwrite, skip_bad=skip_bad)
+    except LlaraError:
+        if is_new and not any(work.glob("checkpoints/checkpoint-*")):
+            shutil.rmtree(work, ignore_errors=True)  # there is nothing in it to resume from
+        raise
+
+
+def _adapt(
+    base: str,
+    corpus: Sequence[str | Path],
+    out: Path,
+    work: Path,
+    config: AdaptConfig,
+    *,
+    resume: bool,
+    overwrite: bool,
+    skip_bad: bool,
+) -> AdaptResult:
     started = time.monotonic()
     check_output(out, overwrite=overwrite)
-    work = out.with_name(out.name + ".partial")
     tokenizer, prompts = _prompts(base, config)
     arguments = _make_work(work, config, resume=resume, overwrite=overwrite)
     with arguments.main_process_first(local=False, desc="reading the corpus"):
@@ -106,7 +127,8 @@ def adapt(
         trainer.add_callback(StopAfter(config.training.max_seconds))
     try:
         checkpoint = get_last_checkpoint(arguments.output_dir) if resume else None
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with redirect_stdout(sys.stderr):  # the Trainer logs to stdout, which is for results
+            trainer.train(resume_from_checkpoint=checkpoint)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {work}: {error}; free the disk and go on with --resume") from error
     log = _clean_log(trainer.state.log_history)
