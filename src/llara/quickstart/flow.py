@@ -1,7 +1,7 @@
 """The steps of ``llara quickstart``, and what each leaves in its directory.
 
 collection/                the documentation as a BEIR directory: `llara evaluate --dataset` reads it
-corpus/                    the same text as plain JSON lines: what is adapted to
+corpus/                    the same documentation as plain text, uncut: what is adapted to
 base/ mini/ adapted/       model directories: un-adapted, as shipped, and adapted here
 index/{base,mini,adapted}  an index of the collection by each: `llara search --index` reads it
 runs/*.trec                what each system found for the test queries
@@ -49,7 +49,6 @@ __all__ = ["QUESTIONS", "quickstart"]
 RESULTS = "results.json"
 FORMAT = "llara-quickstart/1"
 DEPTH = 100  # documents kept for each query
-MAX_TOKENS = 96  # a passage and its prompt: 36 words are 60 tokens on average
 NUM_STEPS = 6
 QUESTIONS = (
     "run a command in another process and wait until it has finished",
@@ -105,7 +104,7 @@ def quickstart(
     with steps.next("the language model as it is, un-adapted, as a retriever") as done:
         from llara.model import convert, resolve  # torch takes seconds to load: not before there is news
 
-        convert(base, out / "base", max_tokens=MAX_TOKENS)
+        convert(base, out / "base")
         done(_keep(out, results, BASE, _dense(out, "base", test)))
 
     with steps.next("the same model after adaptation on Wikipedia, as shipped") as done:
@@ -149,7 +148,17 @@ def _claim(out: Path, *, overwrite: bool) -> None:
     if not _is_ours(out):
         check_output(out, overwrite=overwrite)
     try:
-        for name in ("collection", "corpus", "base", "mini", "adapted", "vectors", "index", "runs"):
+        for name in (
+            "collection",
+            "corpus",
+            "base",
+            "mini",
+            "adapted",
+            "adapted.partial",
+            "vectors",
+            "index",
+            "runs",
+        ):
             shutil.rmtree(out / name, ignore_errors=True)
         (out / "report.html").unlink(missing_ok=True)
         out.mkdir(parents=True, exist_ok=True)

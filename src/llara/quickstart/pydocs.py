@@ -12,6 +12,7 @@ import ast
 import gc
 import hashlib
 import importlib
+import os
 import re
 import sysconfig
 import warnings
@@ -26,7 +27,7 @@ from llara.quickstart.prose import cut_summary, is_prose, plain_text, words_of
 __all__ = ["Passage", "read_passages", "stable_hash"]
 
 MIN_BODY_WORDS = 20
-MAX_BODY_WORDS = 36  # about 60 tokens: a slow machine encodes 10,000 passages three times in its five minutes
+MAX_BODY_WORDS = 36  # about 60 tokens: a slow machine must encode 10,000 of them three times in minutes
 SHINGLE_WORDS = 4
 MAX_REPEATED_SHARE = 0.4  # of a passage's shingles that earlier passages hold already
 TURN_PASSAGES = 10
@@ -49,26 +50,32 @@ _NOTICE = re.compile(r"copyright|licen[sc]e|all rights reserved|do not edit|auto
 class Passage:
     """A docstring without its first sentence, which is ``summary`` ("" in the language reference).
 
-    ``id`` is the qualified name, ``package`` the top-level package or module.
+    ``id`` is the qualified name, ``package`` the top-level package or module, ``prose`` all that follows the
+    summary, and ``body``, the part of it that is searched, its first words.
     """
 
     id: str
     package: str
     summary: str
-    body: str
+    prose: str
+
+    @property
+    def body(self) -> str:
+        """At most the first 36 words."""
+        return " ".join(self.prose.split()[:MAX_BODY_WORDS])
 
 
 @dataclass(frozen=True, slots=True)
 class _Package:
-    """A package, or a module by itself, at the top level of ``root``, and its files relative to that."""
+    """A package, or a module by itself: a folder or file at the top level of ``root``."""
 
     name: str
     root: Path
-    files: list[Path]
+    entry: Path
 
 
 def read_passages(limit: int, *, roots: Sequence[Path] | None = None) -> list[Passage]:
-    """At most ``limit`` passages of 20 to 36 words from the language reference and the packages in ``roots``.
+    """At most ``limit`` passages from the language reference and the packages in ``roots``.
 
     Packages take turns, ten passages at a time, so that a large one cannot crowd out the small ones; only as
     many files are parsed as it takes (10,000 passages: about ten seconds, 200 MB).
@@ -90,30 +97,38 @@ def stable_hash(text: str) -> str:
 
 
 def _packages(roots: Iterable[Path]) -> list[_Package]:
-    """Everything in ``roots`` that has source files, in a fixed order; of one name, the first."""
+    """Everything in ``roots`` that may have source files, in a fixed order; of one name, the first."""
     packages: dict[str, _Package] = {}
     for root in roots:
         for entry in root.iterdir() if root.is_dir() else []:
             name = entry.stem if entry.suffix == ".py" else entry.name
-            if not name.isidentifier() or name in LEFT_OUT:
-                continue
-            files = [entry] if entry.suffix == ".py" else entry.rglob("*.py")
-            relative = [path for file in files if _is_documentation(path := file.relative_to(root))]
-            relative.sort(key=lambda path: stable_hash(path.as_posix()))
-            packages.setdefault(name, _Package(name, root, relative))
+            if name.isidentifier() and name not in LEFT_OUT:
+                packages.setdefault(name, _Package(name, root, entry))
     return sorted(packages.values(), key=lambda package: stable_hash(package.name))
 
 
-def _is_documentation(path: Path) -> bool:
-    stem = path.stem
-    if stem.startswith("test_") or stem.endswith(("_test", "_tests", "_pb2", "_pb2_grpc")):
-        return False
-    return LEFT_OUT.isdisjoint(path.with_suffix("").parts)
+def _source_files(package: _Package) -> list[Path]:
+    """The files of a package, relative to its root, in a random but fixed order."""
+    if package.entry.suffix == ".py":
+        return [package.entry.relative_to(package.root)]
+    found = []
+    for folder, folders, names in os.walk(package.entry):
+        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        inside = Path(folder).relative_to(package.root)
+        found += [inside / name for name in names if name.endswith(".py") and _is_documentation(name[:-3])]
+    return sorted(found, key=lambda path: stable_hash(path.as_posix()))
+
+
+def _is_documentation(stem: str) -> bool:
+    generated = stem.endswith(("_pb2", "_pb2_grpc"))
+    return not (
+        generated or stem in LEFT_OUT or stem.startswith("test_") or stem.endswith(("_test", "_tests"))
+    )
 
 
 def _docstrings(package: _Package) -> Iterator[Passage]:
     """The passages of one package, file after file; files for another version of Python are left out."""
-    for file in package.files:
+    for file in _source_files(package):
         source = (package.root / file).read_bytes()
         if len(source) > MAX_SOURCE_BYTES or not _is_documented(source):
             continue
@@ -126,7 +141,7 @@ def _docstrings(package: _Package) -> Iterator[Passage]:
         module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
         for name, docstring in _walk(tree, module):
             summary, body = cut_summary(docstring)
-            passage = _passage(name, package.name, summary, body.split())
+            passage = _passage(name, package.name, summary, body)
             if passage is not None:
                 yield passage
 
@@ -157,23 +172,23 @@ def _topics() -> Iterator[Passage]:
         return
     for topic, text in sorted(topics.items()):
         numbers = count(1)
-        words: list[str] = []
-        for paragraph in [*re.split(r"\n\s*\n", text), None]:
-            following = plain_text(paragraph).split() if paragraph is not None else []
-            if paragraph is None or len(words) + len(following) > MAX_BODY_WORDS:
-                passage = _passage(f"reference.{topic}.{next(numbers)}", "reference", "", words)
+        prose = ""
+        for paragraph in [*re.split(r"\n\s*\n", text), ""]:
+            if prose and (not paragraph or len(prose.split()) >= MAX_BODY_WORDS):
+                passage = _passage(f"reference.{topic}.{next(numbers)}", "reference", "", prose)
                 if passage is not None:
                     yield passage
-                words = []
-            words += following
+                prose = ""
+            prose = f"{prose} {plain_text(paragraph)}".strip()
 
 
-def _passage(name: str, package: str, summary: str, words: list[str]) -> Passage | None:
-    """The passage that begins with these words of a body, or None if they are too few or not prose."""
-    body = " ".join(words[:MAX_BODY_WORDS])
-    if len(words) < MIN_BODY_WORDS or not is_prose(body) or _NOTICE.search(body):
+def _passage(name: str, package: str, summary: str, prose: str) -> Passage | None:
+    """The passage, or None if it is too short, not prose, or a notice."""
+    passage = Passage(name, package, summary, prose)
+    words = passage.body.split()
+    if len(words) < MIN_BODY_WORDS or not is_prose(passage.body) or _NOTICE.search(passage.body):
         return None
-    return Passage(name, package, summary, body)
+    return passage
 
 
 def _take_turns(sources: Sequence[Iterator[Passage]]) -> Iterator[Passage]:

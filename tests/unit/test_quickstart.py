@@ -1,0 +1,145 @@
+"""The quickstart, whole but small: its numbers are those that the other commands give for what it leaves."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llara.errors import ConfigError, OutputError
+from llara.evaluate import evaluate, evaluate_run
+from llara.model import convert
+from llara.quickstart import quickstart
+from llara.quickstart.flow import QUESTIONS
+from llara.quickstart.summary import ADAPTED, BASE, BM25, MEASURES, MINI
+from llara.search import Searcher, read_run
+
+ROWS = {BASE: "base", MINI: "mini", ADAPTED: "adapted"}
+
+
+def small(out: Path, model: Path, **changes: Any) -> Path:
+    settings: dict[str, Any] = {
+        "overrides": ["training.max_steps=3"],
+        "num_passages": 300,
+        "num_test_queries": 30,
+    }
+    return quickstart(out, adapted=str(model), **{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def unadapted(tmp_path_factory) -> Path:
+    """Stands for the shipped adapted model: the shipped base as a retriever."""
+    return convert("llara-mini-base", tmp_path_factory.mktemp("models") / "mini")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, unadapted) -> SimpleNamespace:
+    """A quickstart and what it said."""
+    out = tmp_path_factory.mktemp("quickstart") / "run"
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        report = small(out, unadapted)
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    systems = {system["name"]: system for system in results["systems"]}
+    return SimpleNamespace(
+        out=out,
+        report=report,
+        results=results,
+        systems=systems,
+        stdout=stdout.getvalue(),
+        stderr=stderr.getvalue(),
+    )
+
+
+def test_each_row_is_a_model_directory_that_evaluates_to_its_numbers(finished) -> None:
+    for row, name in ROWS.items():
+        model, dataset = finished.out / name, finished.out / "collection"
+        again = evaluate(model=str(model), dataset=dataset, measures=MEASURES, baseline=False)
+        assert again.metrics == pytest.approx(finished.systems[row]["metrics"], abs=1e-6)
+
+
+def test_bm25_is_the_baseline_of_evaluate(finished) -> None:
+    again = evaluate(model=None, dataset=finished.out / "collection", measures=MEASURES)
+    assert again.metrics == finished.systems[BM25]["metrics"]
+
+
+def test_the_run_files_hold_what_was_measured(finished) -> None:
+    lines = (finished.out / "collection" / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    qrels = {query: {document: int(score)} for query, document, score in (line.split("\t") for line in lines)}
+    assert len(qrels) == 30
+    for row, name in {**ROWS, BM25: "bm25"}.items():
+        metrics, _ = evaluate_run(read_run(finished.out / "runs" / f"{name}.trec"), qrels, MEASURES)
+        assert metrics == finished.systems[row]["metrics"]
+
+
+def test_adaptation_changed_the_model_and_its_losses_are_kept(finished) -> None:
+    weights = {name: (finished.out / name / "model.safetensors").read_bytes() for name in ("mini", "adapted")}
+    assert weights["mini"] != weights["adapted"]
+    log = finished.results["losses"]["further, on this documentation"]
+    assert log
+    assert all(entry["ebae"] > 0 and entry["ebar"] > 0 for entry in log)
+
+
+def test_the_index_answers_the_questions_as_reported(finished) -> None:
+    searcher = Searcher.open(finished.out / "index" / "adapted")
+    hits = searcher.search(QUESTIONS, 3)
+    for found, example in zip(hits, finished.results["questions"], strict=True):
+        assert [hit.id for hit in found] == [hit["id"] for hit in example["answers"][ADAPTED]]
+
+
+def test_the_table_is_on_stdout_and_what_to_type_next_on_stderr(finished) -> None:
+    for name, system in finished.systems.items():
+        (line,) = [line for line in finished.stdout.splitlines() if line.startswith(f"{name}  ")]
+        assert [float(cell) for cell in line.removeprefix(name).split()[:3]] == pytest.approx(
+            list(system["metrics"].values()), abs=5e-4
+        )
+    for question in QUESTIONS:
+        assert f"? {question}" in finished.stdout
+    assert f'llara search --index {finished.out}/index/adapted "' in finished.stderr
+    assert "[1/6]" in finished.stderr
+    assert "[6/6]" in finished.stderr
+
+
+def test_the_report_says_the_same_numbers(finished) -> None:
+    page = finished.report.read_text(encoding="utf-8")
+    for system in finished.systems.values():
+        low, high = system["intervals"]["nDCG@10"]
+        assert f"{low:.3f} to {high:.3f}" in page
+        assert f"{system['metrics']['nDCG@10']:.3f}" in page
+
+
+def test_nothing_is_left_that_is_not_said(finished) -> None:
+    assert sorted(path.name for path in finished.out.iterdir()) == [
+        "adapted", "base", "collection", "corpus", "index", "mini", "report.html", "results.json", "runs",
+    ]  # fmt: skip
+
+
+def test_a_second_run_replaces_the_first_and_gives_the_same_numbers(tmp_path, unadapted) -> None:
+    changes = {"num_passages": 200, "num_test_queries": 10}
+    report = small(tmp_path / "run", unadapted, **changes)
+    first = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    report.write_text("old", encoding="utf-8")
+    (tmp_path / "run" / "adapted.partial").mkdir()  # of a run that was killed
+    small(tmp_path / "run", unadapted, **changes)
+    second = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    assert second["systems"] == first["systems"]
+    assert report.read_text(encoding="utf-8") != "old"
+    assert not (tmp_path / "run" / "adapted.partial").exists()
+
+
+def test_a_directory_of_somebody_else_is_refused_untouched(tmp_path, unadapted) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "results.json").write_text('{"mine": 1}', encoding="utf-8")
+    with pytest.raises(OutputError, match="is not empty"):
+        small(tmp_path, unadapted)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "results.json"]
+    assert (tmp_path / "results.json").read_text(encoding="utf-8") == '{"mine": 1}'
+
+
+def test_a_wrong_setting_is_refused_before_anything_is_written(tmp_path, unadapted) -> None:
+    with pytest.raises(ConfigError, match="max_steps"):
+        small(tmp_path / "run", unadapted, overrides=["training.max_step=3"])
+    assert list(tmp_path.iterdir()) == []
