@@ -25,8 +25,11 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def atomic_directory(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None = None) -> Iterator[Path]:
     """Yield a temporary directory beside ``out`` that becomes ``out`` only if the block succeeds.
+
+    Args:
+        within: where the temporary directory stands instead, on the same file system.
 
     Raises:
         OutputError: ``out`` exists and is not empty, or the disk is full or read-only.
@@ -35,7 +38,9 @@ def atomic_directory(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+        temporary = Path(
+            tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=within or out.parent)
+        )
         temporary.chmod(0o755)
         yield temporary
         if out.exists():

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -169,7 +169,7 @@ def block_mask(joint: Joint, *, window: int | None = None) -> BlockMask:
 
     document, branch, position = joint.document_BT, joint.branch_BT, joint.position_ids_BT
 
-    def mask_mod(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    def mask_mod(b: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
         seen = visible(
             (document[b, q] == document[b, k]) & (document[b, q] >= 0), q >= k, branch[b, k], branch[b, q]
         )
@@ -217,15 +217,15 @@ def attention_argument(joint: Joint, config: PretrainedConfig, dtype: torch.dtyp
             )
         else:
             raise ModelError(
-                f"attention {implementation!r} cannot take the joint mask; expected sdpa, eager or flex_attention. "
-                "Load the model with one of these, or set training.joint=false"
+                f"attention {implementation!r} cannot take the joint mask; expected sdpa, eager or "
+                "flex_attention. Load the model with one of these, or set training.joint=false"
             )
-    return masks[""] if "" in masks else masks
+    return masks.get("", masks)
 
 
 def forward_hidden(trunk_model: torch.nn.Module, joint: Joint) -> Tensor:
     """Output states ``[B, T, D]`` after the final norm, from the model without its head."""
-    config = trunk_model.config
+    config = cast("PretrainedConfig", trunk_model.config)
     dtype = (
         torch.get_autocast_dtype(joint.input_ids_BT.device.type)
         if torch.is_autocast_enabled(joint.input_ids_BT.device.type)
@@ -237,7 +237,8 @@ def forward_hidden(trunk_model: torch.nn.Module, joint: Joint) -> Tensor:
         position_ids=joint.position_ids_BT,
         use_cache=False,
     )
-    return output.last_hidden_state
+    hidden_BTD: Tensor = output.last_hidden_state
+    return hidden_BTD
 
 
 def forward_slots(trunk_model: torch.nn.Module, joint: Joint) -> Tensor:
@@ -253,17 +254,17 @@ def check_joint(model: PreTrainedModel, *, tolerance: float | None = None) -> fl
     they spoil a training run.
 
     Raises:
-        ModelError: the two differ by more than ``tolerance`` (default by dtype, relative to the largest state).
+        ModelError: the two differ by more than ``tolerance`` (default by dtype) of the largest state.
     """
     trunk_model = model.base_model
     parameter = next(model.parameters())
-    vocabulary = model.get_input_embeddings().num_embeddings
+    vocabulary = cast(torch.nn.Embedding, model.get_input_embeddings()).weight.shape[0]
     generator = torch.Generator().manual_seed(0)
     window = getattr(model.config, "sliding_window", None)
     length = min(2 * window, 96) if window else 24
 
     def draw(count: int) -> list[int]:
-        return torch.randint(0, vocabulary, (count,), generator=generator).tolist()
+        return [int(i) for i in torch.randint(0, vocabulary, (count,), generator=generator)]
 
     trunks = [draw(length), draw(length // 2)]
     branches = [BranchSpec(draw(5), 1), BranchSpec(draw(5), 1)]
@@ -293,9 +294,9 @@ def check_joint(model: PreTrainedModel, *, tolerance: float | None = None) -> fl
     limit = tolerance if tolerance is not None else (1e-4 if parameter.dtype == torch.float32 else 5e-2)
     if not worst <= limit:
         raise ModelError(
-            f"{model.config.model_type} does not compute the joint prompt as two separate passes do (largest relative "
-            f"difference {worst:.2g}, allowed {limit:.2g}): it ignores the mask or the position ids. "
-            "Use another architecture, or set training.joint=false"
+            f"{model.config.model_type} does not compute the joint prompt as two separate passes do (largest "
+            f"relative difference {worst:.2g}, allowed {limit:.2g}): it ignores the mask or the position ids."
+            " Use another architecture, or set training.joint=false"
         )
     return worst
 
@@ -304,4 +305,5 @@ def _plain_last_state(trunk_model: torch.nn.Module, ids: list[int]) -> Tensor:
     """The last state ``[1, D]`` of an ordinary causal pass, with no mask or positions of ours."""
     device = next(trunk_model.parameters()).device
     output = trunk_model(input_ids=torch.tensor([ids], device=device), use_cache=False)
-    return output.last_hidden_state[:, -1]
+    last_1D: Tensor = output.last_hidden_state[:, -1]
+    return last_1D

@@ -8,42 +8,48 @@ A directory that llara writes holds
     llara.json                                    preset and length limit
     training.json                                 settings and loss log, where llara trained it
 
-With the ``paper`` preset everything in it is stock: no custom code, no need of this package.
+With the ``paper`` preset everything in it is stock: no custom code, no need of this package. A directory
+whose prompts stock modules cannot write (see ``slots``) is loaded by :func:`load`, or where llara is
+installed by ``SentenceTransformer(directory, trust_remote_code=True)``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llara.errors import ModelError
-from llara.files import atomic_directory
+from llara.files import atomic_directory, check_output
 from llara.prompts import Prompts, Task, chat_template, get_preset
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
     "MINI",
     "MINI_BASE",
     "convert",
+    "embedding_of",
     "fingerprint",
     "load",
     "load_causal_lm",
+    "load_config",
     "load_tokenizer",
-    "model_card",
     "read_facts",
     "resolve",
     "save_retriever",
+    "stored_dtype",
 ]
 
 MINI_BASE = "llara-mini-base"
 MINI = "llara-mini"
+_SLOTS = "llara.slots.SlotTransformer"
 _SHIPPED = {MINI_BASE: "base", MINI: "adapted"}
 FACTS = "llara.json"
 
@@ -79,6 +85,7 @@ def load(name_or_path: str | Path, *, device: str | None = None) -> SentenceTran
         ModelError: no such model, or a directory that is only a language model (``llara convert`` it first).
     """
     import torch
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     source = resolve(name_or_path)
@@ -90,9 +97,30 @@ def load(name_or_path: str | Path, *, device: str | None = None) -> SentenceTran
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model_kwargs = {"dtype": torch.float32} if device == "cpu" else {}
     try:
+        if _has_slots(Path(source)):
+            modules = _modules_with_slots(Path(source), model_kwargs)
+            return SentenceTransformer(modules=modules, device=device, similarity_fn_name="cosine")
         return SentenceTransformer(source, device=device, model_kwargs=model_kwargs)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load the model {name_or_path}: {error}") from error
+
+
+def _has_slots(directory: Path) -> bool:
+    path = directory / "modules.json"
+    return path.is_file() and _SLOTS in {m["type"] for m in json.loads(path.read_text(encoding="utf-8"))}
+
+
+def _modules_with_slots(directory: Path, model_kwargs: Mapping[str, Any]) -> list[Any]:
+    """A directory's modules, ours among them: sentence-transformers imports its own, or any code at all."""
+    modules: list[Any] = []
+    for entry in json.loads((directory / "modules.json").read_text(encoding="utf-8")):
+        package, _, name = entry["type"].rpartition(".")
+        if entry["type"] != _SLOTS and not package.startswith("sentence_transformers."):
+            raise ValueError(f"its module {entry['type']!r} is neither sentence-transformers' nor llara's")
+        kind = getattr(importlib.import_module(package), name)
+        given = {"model_kwargs": dict(model_kwargs)} if entry["type"] == _SLOTS else {}
+        modules.append(kind.load(str(directory), subfolder=entry["path"], local_files_only=True, **given))
+    return modules
 
 
 def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
@@ -110,6 +138,21 @@ def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def load_config(name_or_path: str | Path) -> PretrainedConfig:
+    """Load a model's configuration.
+
+    Raises:
+        ModelError: no such model, or an architecture that the installed transformers does not know.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(resolve(name_or_path))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"cannot load the configuration of {name_or_path}: {error}") from error
+    return config
+
+
 def load_causal_lm(
     name_or_path: str | Path, *, dtype: torch.dtype, attention: str | None = None
 ) -> PreTrainedModel:
@@ -121,6 +164,7 @@ def load_causal_lm(
     Raises:
         ModelError: no such model, an architecture that is not a causal language model, or damaged files.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     source = resolve(name_or_path)
@@ -132,10 +176,24 @@ def load_causal_lm(
             if model.config.model_type == "gemma2":
                 # Its scores are soft-capped, which SDPA cannot do and leaves out.
                 model.set_attn_implementation("eager")
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise ModelError(f"cannot load the causal language model {name_or_path}: {error}") from error
     loaded: PreTrainedModel = model
     return loaded
+
+
+def stored_dtype(config: PretrainedConfig) -> torch.dtype:
+    """The dtype of a model's weights on disk."""
+    import torch
+
+    return config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+
+
+def embedding_of(model: PreTrainedModel) -> torch.Tensor:
+    """The input embedding ``[V, D]``."""
+    embedding: Any = model.get_input_embeddings()
+    weight: torch.Tensor = embedding.weight
+    return weight
 
 
 def save_retriever(
@@ -151,16 +209,24 @@ def save_retriever(
     Args:
         max_tokens: longest input in tokens, prompts included.
         centers: each role's mean vector ``[D]``, subtracted before normalisation.
+
+    Raises:
+        OSError: the disk is full or read-only.
     """
-    model.save_pretrained(out)
+    from safetensors import SafetensorError
+
+    try:
+        model.save_pretrained(out)
+    except SafetensorError as error:  # its way to say that a write failed
+        raise OSError(str(error)) from error
     tokenizer = prompts.tokenizer
-    tokenizer.padding_side = "right"
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
     tokenizer.model_max_length = max_tokens
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     tokenizer.chat_template = chat_template(prompts)
     tokenizer.save_pretrained(out)
-    _write_modules(out, prompts, model.get_input_embeddings().embedding_dim, centers)
+    _write_modules(out, prompts, embedding_of(model).shape[1], centers)
     facts = {"format": "llara-model/1", "preset": prompts.preset.name, "max_tokens": max_tokens}
     _write_json(out / FACTS, facts)
 
@@ -173,27 +239,22 @@ def _write_modules(
     from sentence_transformers.base.modules import Normalize
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    single = prompts.preset.joined
+    stock = prompts.joined
     forward = {"method": "forward", "method_output_name": "last_hidden_state"}
+    modalities = {"text": forward, "message": {**forward, "format": "flat"}} if stock else {"text": forward}
+    settings = {
+        "transformer_task": "feature-extraction",
+        "modality_config": modalities,
+        "module_output_name": "token_embeddings",
+    }
     _write_json(
-        out / "sentence_bert_config.json",
-        {
-            "transformer_task": "feature-extraction",
-            "modality_config": {"text": forward, "message": {**forward, "format": "flat"}}
-            if single
-            else {"text": forward},
-            "module_output_name": "token_embeddings",
-        },
+        out / "sentence_bert_config.json", settings | ({} if stock else {"preset": prompts.preset.name})
     )
-    modules: list[Any] = [Pooling(dimension, "lasttoken" if single else "mean")]
+    modules: list[Any] = [Pooling(dimension, "lasttoken" if stock else "mean")]
     if centers:
         modules.append(_centering(centers))
     modules.append(Normalize())
-    first = (
-        "sentence_transformers.base.modules.transformer.Transformer"
-        if single
-        else "llara.slots.SlotTransformer"
-    )
+    first = "sentence_transformers.base.modules.transformer.Transformer" if stock else _SLOTS
     listed = [{"idx": 0, "name": "0", "path": "", "type": first}]
     for index, module in enumerate(modules, start=1):
         path = f"{index}_{type(module).__name__}"
@@ -215,19 +276,18 @@ def _write_modules(
 
 
 def _centering(centers: Mapping[Task, torch.Tensor]) -> Any:
-    """A router that subtracts the query's or the document's mean: stock linear layers, weight 1, bias -mean."""
+    """A router that subtracts the query's or the document's mean: linear layers of weight 1, bias -mean."""
     import torch
     from sentence_transformers.base.modules import Dense, Router
 
     def subtract(mean_D: torch.Tensor) -> Dense:
-        layer = Dense(
+        return Dense(
             len(mean_D),
             len(mean_D),
             activation_function=torch.nn.Identity(),
             init_weight=torch.eye(len(mean_D)),
             init_bias=-mean_D.float().cpu(),
         )
-        return layer
 
     return Router.for_query_document(
         query_modules=[subtract(centers["next"])],
@@ -239,68 +299,27 @@ def _centering(centers: Mapping[Task, torch.Tensor]) -> Any:
 def convert(
     source: str | Path, out: Path, *, preset: str = "paper", max_tokens: int = 512, overwrite: bool = False
 ) -> Path:
-    """Make a retriever directory of a language model as it is: the un-adapted baseline, or a released checkpoint.
+    """Make a retriever directory of a language model as it is: the un-adapted baseline.
 
-    The released checkpoints of the authors are read with ``preset="eight-words"``.
+    The authors' released checkpoints are read with ``preset="eight-words"``.
 
     Raises:
         ModelError: no such model, or its tokenizer lacks what the preset needs.
+        ConfigError: ``max_tokens`` leaves no room for text.
         OutputError: ``out`` exists and ``overwrite`` is false, or it cannot be written.
     """
-    import torch
-    from transformers import AutoConfig
-
     get_preset(preset)
+    check_output(out, overwrite=overwrite)
     tokenizer = load_tokenizer(source)
     prompts = Prompts(tokenizer, preset)
-    longest = prompts.text_limit(max_tokens, ["self"]) and max_tokens
+    config = load_config(source)
+    longest = min(max_tokens, getattr(config, "max_position_embeddings", None) or max_tokens)
+    for task in prompts.branches:
+        prompts.text_limit(longest, [task])
     with atomic_directory(out, overwrite=overwrite) as directory:
-        stored = AutoConfig.from_pretrained(resolve(source)).dtype or torch.float32
-        model = load_causal_lm(source, dtype=stored)
+        model = load_causal_lm(source, dtype=stored_dtype(config))
         save_retriever(model, prompts, directory, max_tokens=longest)
     return out
-
-
-def model_card(training: Mapping[str, Any]) -> str:
-    """The README of a model that ``adapt`` wrote, from the content of its ``training.json``."""
-    settings, log = training["settings"], training["log"]
-    last = {
-        name: value
-        for name, value in (log[-1] if log else {}).items()
-        if name in ("loss", "ebae", "ebar", "lm")
-    }
-    losses = ", ".join(f"{name} {value:.3f}" for name, value in last.items()) or "not logged"
-    steps = log[-1]["step"] if log else 0
-    return f"""---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [llara, dense-retrieval, feature-extraction]
----
-
-# A text retriever adapted from {training["base"]}
-
-Adapted by llara without labels: the SELF embedding of a text predicts its own words (EBAE), the NEXT
-embedding those of the text that follows (EBAR); Li et al. 2023, arXiv 2312.15503.
-
-| | |
-|---|---|
-| base model | {training["base"]} |
-| prompts | {settings["prompt"]["preset"]} |
-| corpus | {training["segments"]:,} segments, {training["tokens"]:,} tokens |
-| steps | {steps:,} x {settings["training"]["batch_size"]} segments a device, seed {settings["training"]["seed"]} |
-| losses at the end | {losses} |
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("this directory")
-queries = model.encode_query(["who wrote it?"])          # NEXT prompt
-documents = model.encode_document(["It was written by ..."])  # SELF prompt
-print(model.similarity(queries, documents))
-```
-
-It is still a causal language model (`AutoModelForCausalLM`). All settings and losses: `training.json`.
-"""
 
 
 def read_facts(directory: str | Path) -> dict[str, Any]:
@@ -322,7 +341,9 @@ def fingerprint(name_or_path: str | Path) -> str:
         raise ModelError(f"{name_or_path} is not a local directory; a fingerprint needs its files")
     digest = hashlib.sha256()
     for path in sorted(
-        p for p in root.rglob("*") if p.suffix in {".safetensors", ".json", ".jinja", ".model", ".txt"}
+        p
+        for p in root.rglob("*")
+        if p.suffix in {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
     ):
         name = path.relative_to(root).as_posix()
         if name in {"training.json", "config_sentence_transformers.json"}:

@@ -82,7 +82,8 @@ class Targets:
 
 def slot_logits(states_RSD: Tensor, head: nn.Module) -> Tensor:
     """Logits ``[R, V]`` of the slots' states: with several slots, the largest of each word over the slots."""
-    return head(states_RSD).amax(dim=1)  # [R, S, V] -> [R, V]
+    logits_RSV: Tensor = head(states_RSD)
+    return logits_RSV.amax(dim=1)  # [R, V]
 
 
 def bag_of_words_loss(logits_RV: Tensor, targets: Targets) -> Tensor:
@@ -107,7 +108,7 @@ def bag_of_words_reference(
             continue
         logits_SV = states_SD @ weight_VD.double().T + (0 if bias_V is None else bias_V.double())
         probabilities_V = torch.softmax(logits_SV.max(dim=0).values, dim=-1)
-        losses.append(-sum(torch.log(probabilities_V[word]) for word in words) / len(words))
+        losses.append(-torch.stack([torch.log(probabilities_V[word]) for word in words]).mean())
     return torch.stack(losses).mean()
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from llara.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["PRESETS", "Branch", "Preset", "Prompts", "chat_template", "defuse", "get_preset"]
@@ -100,7 +101,10 @@ class Prompts:
 
     Attributes:
         lead_ids: what stands before the text (BOS where the tokenizer adds one, and the preset's prefix).
+        lead, gap: the same as characters, and what must stand between them and a text in a joined prompt.
         branches: the ids of the SELF and the NEXT branch, the same for every text.
+        joined: whether stock libraries, which tokenize the whole prompt as one string, get these ids too. If
+            not, the parts are tokenized apart, here and in the model directory's own module (``slots``).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, preset: str | Preset = "paper") -> None:
@@ -108,17 +112,29 @@ class Prompts:
         self.preset = get_preset(preset) if isinstance(preset, str) else preset
         self.bos_ids = bos_ids(tokenizer)
         self.lead_ids = self.bos_ids + self._ids(self.preset.prefix)
+        self.lead = "".join(tokenizer.convert_ids_to_tokens(self.bos_ids)) + self.preset.prefix
+        self.gap = self._gap()
         self.branches: dict[Task, Branch] = {task: self._branch(task) for task in self.preset.suffixes}
-        self._special_words = _special_words(tokenizer)
+        self.joined = self.preset.joined and not _merges_across(tokenizer, self.preset)
+        self.special_words = _special_words(tokenizer)
 
     def text_ids(self, texts: Sequence[str], max_tokens: int | None = None) -> list[list[int]]:
         """Ids of each text alone, cut to ``max_tokens``; nothing in a text becomes a special token."""
         if not texts:
             return []
-        clean = [defuse(text.strip(), self._special_words) for text in texts]
+        if not self.preset.joined:
+            return [ids[:max_tokens] for ids in self._encoded(texts)]
+        first = len(self.lead_ids)
+        end = None if max_tokens is None else first + max_tokens
+        clean = [defuse(text.strip(), self.special_words) for text in texts]
         return [
-            list(ids[:max_tokens]) for ids in self.tokenizer(clean, add_special_tokens=False)["input_ids"]
+            ids[first:end]
+            for ids in self._batch_ids([self.lead + (text and self.gap + text) for text in clean])
         ]
+
+    def count_tokens(self, stretches: Sequence[str]) -> list[int]:
+        """Tokens of stretches of text as they stand, blanks at their ends included."""
+        return [len(ids) for ids in self._encoded(stretches)] if stretches else []
 
     def text_limit(self, max_tokens: int, tasks: Sequence[Task]) -> int:
         """How many tokens of a text fit beside the lead and all of ``tasks``' branches.
@@ -134,43 +150,78 @@ class Prompts:
             )
         return max_tokens - overhead
 
+    def target_limit(self, max_tokens: int, tasks: Sequence[Task]) -> int:
+        """How many tokens of a target count: as of a text; in the released recipe all but the BOS."""
+        if self.preset.joined:
+            return self.text_limit(max_tokens, tasks)
+        return max_tokens - len(self.bos_ids)
+
     def trunk(self, text_ids: Sequence[int]) -> list[int]:
         """Lead and text: what every branch sees."""
         return [*self.lead_ids, *text_ids]
 
+    def tail(self, task: Task) -> str:
+        """What stands after the text, slots included, as characters."""
+        slots = (self._slot(token) for token in self.preset.slots[task])
+        return self.preset.suffixes[task] + "".join(slots)
+
+    def ids_after_lead(self, tail: str) -> list[int]:
+        """The ids of ``tail`` where no text stands before it."""
+        return self._ids(self.lead + tail)[len(self.lead_ids) :]
+
+    def _gap(self) -> str:
+        """A blank where the tokenizer marks a text's first word only if BOS is not written out before it."""
+        natural = [*self.lead_ids, *self._ids("x")]
+        if self._ids(self.lead + "x") != natural == self._ids(self.lead + " x"):
+            return " "
+        return ""
+
     def _branch(self, task: Task) -> Branch:
         slot_ids = [self._slot_id(token) for token in self.preset.slots[task]]
-        suffix = self.preset.suffixes[task]
-        ids = self._ids_after_text(suffix) if self.preset.joined else self._ids(suffix)
-        return Branch(task=task, ids=(*ids, *slot_ids), num_slots=len(slot_ids))
+        ids = self._ids_after_text(self.tail(task)) if self.preset.joined else self._ids(self.tail(task))
+        if ids[-len(slot_ids) :] != slot_ids:
+            raise ModelError(
+                f"the tokenizer does not read {self.tail(task)!r} as a prompt that ends in its slots: it "
+                f"gives {self.tokenizer.convert_ids_to_tokens(ids)}; make each slot a special token"
+            )
+        return Branch(task=task, ids=tuple(ids), num_slots=len(slot_ids))
+
+    def _slot(self, token: str) -> str:
+        return str(self.tokenizer.eos_token) if token == EOS_SLOT else token
 
     def _slot_id(self, token: str) -> int:
-        if token == EOS_SLOT:
-            eos = self.tokenizer.eos_token_id
-            if eos is None:
-                raise ModelError(
-                    "the tokenizer has no end-of-sequence token, and the paper's embedding is that token's state; "
-                    "set eos_token in tokenizer_config.json"
-                )
-            return int(eos)
-        found = self.tokenizer.get_vocab().get(token)
+        if token == EOS_SLOT and self.tokenizer.eos_token_id is None:
+            raise ModelError(
+                "the tokenizer has no end-of-sequence token, and the paper's embedding is that token's "
+                "state; set eos_token in tokenizer_config.json"
+            )
+        found = self.tokenizer.get_vocab().get(self._slot(token))
         if found is None:
             raise ModelError(
-                f"the tokenizer has no token {token!r}, which the {self.preset.name!r} preset reads its embedding from; "
-                f"use a checkpoint made with that preset, or the preset 'paper'"
+                f"the tokenizer has no token {token!r}, which the {self.preset.name!r} preset reads its "
+                "embedding from; use a checkpoint made with that preset, or the preset 'paper'"
             )
         return int(found)
 
     def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        return self._batch_ids([text])[0]
 
-    def _ids_after_text(self, suffix: str) -> list[int]:
-        """The ids of ``suffix`` as they stand after a text, where the tokenizer keeps the boundary."""
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._batch_ids([defuse(text, self.special_words) for text in texts])
+
+    def _batch_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        # verbose: the library would warn of texts longer than its model takes; they are cut later
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        return [list(ids) for ids in encoded["input_ids"]]
+
+    def _ids_after_text(self, tail: str) -> list[int]:
+        """The ids of ``tail`` as they stand after a text, where the tokenizer keeps the boundary."""
         for probe in ("x", "word.", "7"):
-            alone, joined = self._ids(probe), self._ids(probe + suffix)
+            text = self.lead + self.gap + probe
+            alone, joined = self._ids(text), self._ids(text + tail)
             if joined[: len(alone)] == alone:
                 return joined[len(alone) :]
-        return self._ids(suffix)
+        return self._ids(tail)
 
 
 def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -181,6 +232,36 @@ def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         if full[start : start + len(bare)] == bare:
             return list(full[:start])
     return []
+
+
+def _merges_across(tokenizer: PreTrainedTokenizerBase, preset: Preset) -> bool:
+    """Whether a text's last characters and the prompt's first can become one token.
+
+    They can where the vocabulary has such a piece and nothing cuts the two apart before pieces are made.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return False
+    for piece in tokenizer.get_vocab():
+        surface = piece.replace("\u0120", " ").replace("\u2581", " ")  # how vocabularies write a blank
+        at = surface.find(" ", 1)
+        while at > 0:
+            for suffix in preset.suffixes.values():
+                spans = surface[at - 1] != " " and suffix.startswith(surface[at:])
+                if spans and not _cuts(backend, surface[:at] + suffix, len(suffix)):
+                    return True
+            at = surface.find(" ", at + 1)
+    return False
+
+
+def _cuts(backend: Tokenizer, text: str, tail_characters: int) -> bool:
+    """Whether a tokenizer's first steps part ``text`` before its last characters."""
+    if backend.normalizer is not None:
+        text = backend.normalizer.normalize_str(text)
+    if backend.pre_tokenizer is None:
+        return False
+    starts = {span[0] for _, span in backend.pre_tokenizer.pre_tokenize_str(text)}
+    return len(text) - tail_characters in starts
 
 
 def _special_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -208,21 +289,24 @@ def chat_template(prompts: Prompts) -> str:
     Task ``query`` gets the NEXT branch; anything else gets SELF. The content is trimmed and its special
     tokens are written apart, exactly as :meth:`Prompts.text_ids` does.
     """
-    tokenizer, preset = prompts.tokenizer, prompts.preset
-    content = "message['content'] | trim"
-    for word in _special_words(tokenizer):
-        content += f" | replace({word!r}, {defuse(word, [word])!r})"
-    bos = "".join(tokenizer.convert_ids_to_tokens(prompts.bos_ids))
 
     def tail(task: Task) -> str:
-        slots = (tokenizer.eos_token if slot == EOS_SLOT else slot for slot in preset.slots[task])
-        return preset.suffixes[task] + "".join(slots)
+        full, bare = prompts.tail(task), prompts.tail(task).lstrip()
+        after_text = f"{{{{- {full!r} -}}}}"
+        wanted = list(prompts.branches[task].ids)
+        if prompts.ids_after_lead(full) != wanted == prompts.ids_after_lead(bare):
+            return f"{{%- if ns.text -%}}{after_text}{{%- else -%}}{{{{- {bare!r} -}}}}{{%- endif -%}}"
+        return after_text
 
     return (
         "{%- for message in messages -%}"
-        f"{{{{- {(bos + preset.prefix)!r} -}}}}"
-        f"{{{{- {content} -}}}}"
-        f"{{%- if task is defined and task == 'query' -%}}{{{{- {tail('next')!r} -}}}}"
-        f"{{%- else -%}}{{{{- {tail('self')!r} -}}}}{{%- endif -%}}"
+        "{%- set ns = namespace(text=message['content'] | trim) -%}"
+        f"{{%- for word in {prompts.special_words!r} -%}}"
+        "{%- set ns.text = ns.text | replace(word, word[0] ~ ' ' ~ word[1:]) -%}"
+        "{%- endfor -%}"
+        f"{{{{- {prompts.lead!r} -}}}}"
+        f"{{%- if ns.text -%}}{{{{- {prompts.gap!r} ~ ns.text -}}}}{{%- endif -%}}"
+        f"{{%- if task is defined and task == 'query' -%}}{tail('next')}"
+        f"{{%- else -%}}{tail('self')}{{%- endif -%}}"
         "{%- endfor -%}"
     )

@@ -52,8 +52,9 @@ def tiny_model(family: str, *, seed: int = 0, **changes: Any) -> PreTrainedModel
     implementation = settings.pop("attn_implementation", "sdpa")
     torch.manual_seed(seed)
     config = AutoConfig.for_model(family, **settings)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation=implementation)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.15)
-    return model.eval()
+    model.eval()
+    return model

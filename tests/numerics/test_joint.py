@@ -123,7 +123,13 @@ def test_check_accepts_every_supported_family(family: str) -> None:
 
 
 def test_check_refuses_a_recurrent_model_with_the_reason() -> None:
-    changes = {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 97, "state_size": 4, "attn_implementation": "eager"}
+    changes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "vocab_size": 97,
+        "state_size": 4,
+        "attn_implementation": "eager",
+    }
     with pytest.raises(ModelError, match="joint"):
         check_joint(tiny_model("mamba", **changes))
 

@@ -3,6 +3,8 @@
 losses    what one batch is, and its loss terms: read this first
 store     the corpus as token ids on disk, in an order that a resumed run repeats
 trainer   the few methods in which our run differs from ``transformers.Trainer``
+prepare   what a run needs before it trains
+card      the README of an adapted model
 run       ``adapt()``: base model and corpus in, model directory out
 """
 

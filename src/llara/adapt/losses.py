@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -146,28 +146,53 @@ class AdaptationModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Sum of each term over the batch, ``[3]`` float32 in the order of ``TERMS``."""
         lm, head = self._parts()
+        trunk: nn.Module = lm.base_model
         sums = dict.fromkeys(TERMS, torch.zeros((), device=batch.lm_labels_P.device))
         for index, (tasks, joint) in enumerate(batch.passes):
-            hidden_BTD = forward_hidden(lm.base_model, joint)
+            hidden_BTD = forward_hidden(trunk, joint)
             for task, states_RSD in _by_task(hidden_BTD, tasks, joint, batch.num_documents).items():
                 sums[_TERM_OF[task]] = bag_of_words_loss(slot_logits(states_RSD, head), batch.targets[task])
             if index == 0 and len(batch.lm_labels_P):
                 predicting_PD = hidden_BTD[batch.lm_rows_P, batch.lm_columns_P]
-                sums["lm"] = next_token_loss(predicting_PD, batch.lm_labels_P, head)
+                sums["lm"] = next_token_loss(predicting_PD, batch.lm_labels_P, NextTokenHead(lm))
         return torch.stack([sums[term].float() for term in TERMS])
 
     def slot_states(self, batch: Batch) -> dict[Task, Tensor]:
         """States of each task's slots ``[R, S, D]``."""
         lm, _ = self._parts()
+        trunk: nn.Module = lm.base_model
         states: dict[Task, Tensor] = {}
         for tasks, joint in batch.passes:
-            states |= _by_task(forward_hidden(lm.base_model, joint), tasks, joint, batch.num_documents)
+            states |= _by_task(forward_hidden(trunk, joint), tasks, joint, batch.num_documents)
         return states
 
     def _parts(self) -> tuple[PreTrainedModel, nn.Module]:
         """The language model itself, from under an adapter, and its head."""
-        lm = self.lm.get_base_model() if hasattr(self.lm, "peft_config") else self.lm
+        lm: Any = self.lm
+        if hasattr(lm, "peft_config"):
+            lm = lm.get_base_model()
         return lm, lm.get_output_embeddings()
+
+
+class NextTokenHead(nn.Module):
+    """The head as the model's own ``forward`` applies it for the next token.
+
+    Eq. 6 takes the bare projection W; some families scale or cap its logits before their softmax.
+    """
+
+    def __init__(self, lm: PreTrainedModel) -> None:
+        super().__init__()
+        config = lm.config
+        self.linear = lm.get_output_embeddings()
+        self.scale = (getattr(config, "logit_scale", None) or 1.0) / (
+            getattr(config, "logits_scaling", None) or 1.0
+        )  # Cohere multiplies, Granite divides
+        self.cap: float | None = getattr(config, "final_logit_softcapping", None)  # Gemma 2
+
+    def forward(self, states_PD: Tensor) -> Tensor:
+        """Logits ``[P, V]``."""
+        logits_PV: Tensor = self.linear(states_PD) * self.scale
+        return logits_PV if self.cap is None else torch.tanh(logits_PV / self.cap) * self.cap
 
 
 def _by_task(
@@ -211,8 +236,8 @@ def adaptation_losses(
     Args:
         model: a causal language model.
         texts, successors: each text and the one that follows it; None (or blank) where nothing follows.
-        max_tokens: the length limit with all prompts. With ``eight-words`` a target is cut to this limit by
-            itself, as in the released code, so it may hold words that the model was not shown.
+        max_tokens: the length limit with all prompts. With ``eight-words`` a target (with its BOS) is cut to
+            this limit by itself, as in the released code, so it may hold words that the model was not shown.
         stop_words: see ``ObjectiveConfig.stop_words``.
 
     Raises:
@@ -251,7 +276,7 @@ def _examples(
     stop_words: str,
 ) -> list[Example]:
     limit = prompts.text_limit(max_tokens, ("self", "next"))
-    target_limit = limit if prompts.preset.joined else max_tokens
+    target_limit = prompts.target_limit(max_tokens, ("self", "next"))
     shorten = load_stop_words(stop_words) or str
     text_ids = prompts.text_ids(texts, limit)
     own = prompts.text_ids([shorten(text) for text in texts], target_limit)

@@ -58,7 +58,8 @@ class TokenStore:
 
     def frequency_V(self) -> np.ndarray:
         """In how many segments' targets each token occurs, int64 ``[V]``."""
-        return np.load(self.directory / "frequency.npy")
+        frequency_V: np.ndarray = np.load(self.directory / "frequency.npy")
+        return frequency_V
 
     def __getitem__(self, index: int) -> Example:
         follows = bool(self.segments[index, 2])
@@ -79,23 +80,28 @@ def build_store(
     directory: Path,
     *,
     made_from: dict[str, Any],
+    max_tokens: int | None = None,
     drop_words: Callable[[str], str] | None = None,
     batch_size: int = 1000,
 ) -> TokenStore:
     """Tokenize a stream of segments into ``directory``, whole or not at all.
 
+    Args:
+        max_tokens: segments are no longer than this already, but for characters that tokenize differently
+            where they stand; this many ids are kept.
+
     Raises:
         InputError: as reading the corpus does; or it holds no segment.
     """
     with atomic_directory(directory, overwrite=True) as temporary:
-        frequency_V = np.zeros(len(prompts.tokenizer), dtype=np.int64)
+        frequency_V = np.zeros(max(prompts.tokenizer.get_vocab().values()) + 1, dtype=np.int64)
         ends: list[tuple[int, int, int]] = []
         with (temporary / "ids.bin").open("wb") as ids, (temporary / "targets.bin").open("wb") as targets:
             end = target_end = 0
             for batch in _batches(segments, batch_size):
-                text_ids = prompts.text_ids([segment.text for segment in batch])
+                text_ids = prompts.text_ids([segment.text for segment in batch], max_tokens)
                 target_ids = (
-                    prompts.text_ids([drop_words(segment.text) for segment in batch])
+                    prompts.text_ids([drop_words(segment.text) for segment in batch], max_tokens)
                     if drop_words
                     else text_ids
                 )

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import shutil
+import sys
 import time
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from llara.adapt.losses import TERMS, AdaptationModel, Batch, combine
 from llara.config import AdaptConfig
+from llara.errors import ConfigError, MissingExtraError, OutputError
 
-__all__ = ["AdaptTrainer", "StopAfter", "training_arguments", "use_bfloat16"]
+__all__ = ["AdaptTrainer", "StopAfter", "last_checkpoint", "training_arguments", "use_bfloat16"]
+
+_COMPLETE = "complete"  # an empty file: all of the checkpoint stands on disk
+_KEPT_CHECKPOINTS = 2
 
 
 def use_bfloat16(precision: str) -> bool:
@@ -26,13 +43,20 @@ def use_bfloat16(precision: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cuda.is_bf16_supported())
+    checks = [getattr(torch.cpu, f"_is_{feature}_supported") for feature in ("avx512_bf16", "amx_tile")]
+    return any(check() for check in checks)
 
 
 def training_arguments(config: AdaptConfig, work: Path) -> TrainingArguments:
-    """The Trainer's arguments for our settings; checkpoints and logs go under ``work``."""
+    """The Trainer's arguments for our settings; checkpoints and logs go under ``work``.
+
+    Raises:
+        ConfigError: an unknown tracker.
+        MissingExtraError: a tracker that is not installed.
+    """
     training = config.training
+    _check_trackers(training.report_to)
     on_cpu = not torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(work / "checkpoints"),
@@ -49,7 +73,6 @@ def training_arguments(config: AdaptConfig, work: Path) -> TrainingArguments:
         ddp_backend="gloo" if on_cpu and "RANK" in os.environ else None,
         save_strategy="steps" if training.save_steps else "no",
         save_steps=training.save_steps or 500,
-        save_total_limit=2,
         logging_steps=training.logging_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,
@@ -59,6 +82,14 @@ def training_arguments(config: AdaptConfig, work: Path) -> TrainingArguments:
         disable_tqdm=None,
         dataloader_pin_memory=not on_cpu,
     )
+
+
+def _check_trackers(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in ("tensorboard", "wandb"):
+            raise ConfigError(f"training.report_to names {name!r}; expected tensorboard or wandb")
+        if find_spec(name) is None:
+            raise MissingExtraError(name, "tracking")
 
 
 class AdaptTrainer(Trainer):
@@ -73,8 +104,12 @@ class AdaptTrainer(Trainer):
         self.adapt_config = adapt_config
         self.model_accepts_loss_kwargs = True  # our loss is scaled for accumulation already
         self.loss_is_scaled_for_ga = True  # the same, as newer versions ask
-        self._term_sums_3 = torch.zeros(3, dtype=torch.float64)
-        self._term_steps = 0
+        device = self.args.device
+        self._term_sums_3 = torch.zeros(3, dtype=torch.float64, device=device)
+        self._term_steps_3 = torch.zeros(3, dtype=torch.float64, device=device)  # steps with such rows
+        for printer in (PrinterCallback, ProgressCallback):  # they write to stdout
+            self.remove_callback(printer)
+        self.add_callback(_Progress)
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
         assert isinstance(self.train_dataset, Sized)
@@ -88,7 +123,7 @@ class AdaptTrainer(Trainer):
         counts_3 = sum((batch.counts() for batch in batches), torch.zeros(3, dtype=torch.float64)).to(device)
         if self.accelerator.num_processes > 1:
             counts_3 = self.accelerator.reduce(counts_3, reduction="sum")
-        self._term_steps += 1
+        self._term_steps_3 += counts_3 > 0
         return batches, counts_3
 
     def _prepare_inputs(self, inputs: Any) -> Any:
@@ -102,28 +137,44 @@ class AdaptTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Our part of the step's loss, scaled so that the mean over processes is the loss of all."""
-        assert isinstance(num_items_in_batch, Tensor) and not return_outputs
+        assert isinstance(num_items_in_batch, Tensor)
+        assert not return_outputs
         sums_3 = model(inputs) * self.accelerator.num_processes
-        self._term_sums_3 += (sums_3.detach().double() / num_items_in_batch.clamp_min(1)).cpu()
+        self._term_sums_3 += sums_3.detach().double() / num_items_in_batch.clamp_min(1)
         objective = self.adapt_config.objective
         return combine(
             sums_3, num_items_in_batch, task_weight=objective.task_weight, lm_weight=objective.lm_weight
         )
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the mean of each term since the last entry."""
-        if "loss" in logs and self._term_steps:
-            means_3 = (self._term_sums_3 / self._term_steps).to(self.args.device, torch.float32)
-            means_3 = self.accelerator.reduce(means_3, reduction="mean")
-            active = _active_terms(self.adapt_config)
-            logs |= {term: means_3[i].item() for i, term in enumerate(TERMS) if term in active}
+        """Add the mean of each term over the steps since the last entry that had rows for it."""
+        if "loss" in logs:
+            sums_3 = self.accelerator.reduce(self._term_sums_3, reduction="mean")
+            pairs = zip(TERMS, sums_3.tolist(), self._term_steps_3.tolist(), strict=True)
+            logs |= {term: total / steps for term, total, steps in pairs if steps}
             self._term_sums_3.zero_()
-            self._term_steps = 0
+            self._term_steps_3.zero_()
         super().log(logs, *args, **kwargs)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not estimated: the Trainer's estimate counts a head at every position, which we do not compute."""
         return 0
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Save a checkpoint; it counts only once its last file stands, and then older ones go."""
+        directory = Path(str(self.args.output_dir))
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        except (OSError, SafetensorError, RuntimeError) as error:  # torch.save: RuntimeError on a full disk
+            raise OutputError(
+                f"cannot write a checkpoint to {directory}: {error}; free the disk or choose another path"
+            ) from error
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            (directory / f"checkpoint-{self.state.global_step}" / _COMPLETE).touch()
+            for old in _complete_checkpoints(directory)[:-_KEPT_CHECKPOINTS]:
+                (old / _COMPLETE).unlink()
+                shutil.rmtree(old)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save the language model (or its adapter) by its own method, as safetensors."""
@@ -136,7 +187,22 @@ class AdaptTrainer(Trainer):
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
+        assert isinstance(self.model, AdaptationModel)
         load_weights(self.model, Path(resume_from_checkpoint))
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; None where there is none."""
+    return next(reversed(_complete_checkpoints(directory)), None)
+
+
+def _complete_checkpoints(directory: Path) -> list[Path]:
+    """Checkpoints that were written to their end, by step."""
+    found = [
+        (re.fullmatch(r"checkpoint-(\d+)", path.parent.name), path.parent)
+        for path in directory.glob(f"*/{_COMPLETE}")
+    ]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
 
 def load_weights(model: AdaptationModel, checkpoint: Path) -> None:
@@ -153,17 +219,30 @@ def load_weights(model: AdaptationModel, checkpoint: Path) -> None:
         weights |= load_file(file)
     missing, unexpected = model.lm.load_state_dict(weights, strict=False)
     tied = set(model.lm.state_dict()) - set(dict(model.lm.named_parameters()))
-    assert not unexpected and set(missing) <= tied, (missing, unexpected)
+    assert not unexpected, unexpected
+    assert set(missing) <= tied, missing
 
 
-def _active_terms(config: AdaptConfig) -> set[str]:
-    objective = config.objective
-    active = {"ebae": objective.ebae, "ebar": objective.ebar, "lm": objective.lm_weight > 0}
-    return {term for term, on in active.items() if on}
+class _Progress(ProgressCallback):
+    """A progress bar on a terminal, and a line for each log entry, all on stderr."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write ``step 20/300: loss 5.013, ebae 4.8, ebar 5.2``."""
+        if state.is_world_process_zero and self.training_bar is not None and "loss" in logs:
+            losses = ", ".join(f"{name} {logs[name]:.4g}" for name in ("loss", *TERMS) if name in logs)
+            line = f"step {state.global_step}/{state.max_steps}: {losses}"
+            self.training_bar.write(line, file=sys.stderr)
 
 
 class StopAfter(TrainerCallback):
-    """Ends a run after so many seconds, whatever steps remain."""
+    """Ends a run after so many seconds, whatever steps remain; the first process's clock counts for all."""
 
     def __init__(self, seconds: float) -> None:
         self.deadline = time.monotonic() + seconds
@@ -172,5 +251,8 @@ class StopAfter(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Ask the Trainer to stop once the time is over."""
-        control.should_training_stop |= time.monotonic() > self.deadline
+        late = torch.tensor(float(time.monotonic() > self.deadline), device=args.device)
+        if args.world_size > 1:
+            torch.distributed.broadcast(late, src=0)
+        control.should_training_stop |= bool(late)
         return control

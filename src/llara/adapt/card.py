@@ -1,0 +1,51 @@
+"""The README of an adapted model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["model_card"]
+
+
+def model_card(training: Mapping[str, Any]) -> str:
+    """The README of a model that ``adapt`` wrote, from the content of its ``training.json``."""
+    settings, log = training["settings"], training["log"]
+    last = {
+        name: value
+        for name, value in (log[-1] if log else {}).items()
+        if name in ("loss", "ebae", "ebar", "lm")
+    }
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in last.items()) or "not logged"
+    steps = log[-1]["step"] if log else 0
+    batch_size, seed = settings["training"]["batch_size"], settings["training"]["seed"]
+    return f"""---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags: [llara, dense-retrieval, feature-extraction]
+---
+
+# A text retriever adapted from {training["base"]}
+
+Adapted by llara without labels: the SELF embedding of a text predicts its own words (EBAE), the NEXT
+embedding those of the text that follows (EBAR); Li et al. 2023, arXiv 2312.15503.
+
+| | |
+|---|---|
+| base model | {training["base"]} |
+| prompts | {settings["prompt"]["preset"]} |
+| corpus | {training["segments"]:,} segments, {training["tokens"]:,} tokens |
+| steps | {steps:,} x {batch_size} segments a device, seed {seed} |
+| losses at the end | {losses} |
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("this directory")
+queries = model.encode_query(["who wrote it?"])          # NEXT prompt
+documents = model.encode_document(["It was written by ..."])  # SELF prompt
+print(model.similarity(queries, documents))
+```
+
+It is still a causal language model (`AutoModelForCausalLM`). All settings and losses: `training.json`.
+"""
