@@ -59,7 +59,7 @@ def train_tokenizer(paths: list[Path], vocab_size: int) -> PreTrainedTokenizerFa
 def token_rows(
     paths: list[Path], tokenizer: PreTrainedTokenizerFast, row_tokens: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All text as shuffled rows ``[rows, row_tokens]`` uint16 (training, validation), each row after a BOS."""
+    """Shuffled rows of all text ``[rows, row_tokens]`` uint16 (training, validation), each after a BOS."""
     streams: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     batch: list[str] = []
 
@@ -134,6 +134,10 @@ def model_card(training: dict[str, Any]) -> str:
         for name, value in settings.items()
         if value is not False
     )
+    seen = f"{last['tokens']:,} in {settings['steps']:,} steps of"
+    seen += f" {settings['batch_rows']} x {settings['row_tokens']}"
+    loss = f"{held_out:.3f} nats per token on held-out articles (every hundredth)"
+    loss += f", {last['loss']:.3f} on the last batch"
     return f"""---
 license: apache-2.0
 language: en
@@ -153,8 +157,8 @@ baseline of every comparison. It writes English-looking text and knows very litt
 | shape | {settings["layers"]} layers, hidden {settings["hidden"]}, feed-forward {settings["intermediate"]} |
 | tokenizer | byte-level BPE, {settings["vocab"]:,} entries, trained on the same text |
 | data | English Wikipedia articles (2015 dump), {training["corpus_tokens"]:,} tokens; text CC BY-SA 3.0 |
-| tokens seen | {last["tokens"]:,} in {settings["steps"]:,} steps of {settings["batch_rows"]} x {settings["row_tokens"]} |
-| loss | {held_out:.3f} nats per token on held-out articles (every hundredth), {last["loss"]:.3f} on the last batch |
+| tokens seen | {seen} |
+| loss | {loss} |
 | seed | {settings["seed"]} |
 
 ```
