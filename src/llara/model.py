@@ -65,8 +65,8 @@ def resolve(name_or_path: str | Path) -> str:
         return str(Path(__file__).parent / "mini" / _SHIPPED[name])
     path = Path(name)
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"{path} is not a model directory: it has no config.json")
+        if not any((path / name).is_file() for name in ("config.json", "modules.json")):
+            raise ModelError(f"{path} is not a model directory: it has neither config.json nor modules.json")
         return str(path)
     if path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         known = ", ".join(_SHIPPED)

@@ -33,7 +33,7 @@ TEXTS = [
 def many_special_tokens() -> PreTrainedTokenizerFast:
     """As Llama 3 has: hundreds of reserved ones, some the beginning of others."""
     tokenizer = byte_level(bos=True)
-    reserved = [f"<|reserved_{i}|>" for i in range(300)] + ["<|", "<|reserved"]
+    reserved: list[str] = [f"<|reserved_{i}|>" for i in range(300)] + ["<|", "<|reserved"]
     tokenizer.add_special_tokens({"additional_special_tokens": reserved})
     return tokenizer
 
