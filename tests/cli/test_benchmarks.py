@@ -1,0 +1,34 @@
+"""Every benchmark runs from its command line, small, and writes what it measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("joint_pass", {"seconds", "joint_over", "largest_difference"}),
+        ("adaptation_step", {"seconds", "memory", "ours_over", "loss"}),
+        ("gpu_adapt", {"right", "speed"}),
+    ],
+)
+def test_a_tiny_run_prints_a_table_and_writes_json(tmp_path: Path, name: str, keys: set[str]) -> None:
+    out = tmp_path / "results" / "result.json"
+    done = run(name, "--tiny", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 4
+    result = json.loads(out.read_text())
+    assert result["benchmark"] == name
+    assert keys | {"settings", "machine"} <= set(result)
+    assert str(tmp_path) not in out.read_text()  # a published result names no path of the machine
