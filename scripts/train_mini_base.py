@@ -239,7 +239,7 @@ def main() -> None:
             assert math.isfinite(loss.item()), "the loss is not finite"
         if step % 250 == 249 or step == args.steps - 1:
             model.save_pretrained(args.out)
-    model.to(torch.bfloat16).save_pretrained(args.out)
+    model.bfloat16().save_pretrained(args.out)
     settings = {key: value for key, value in vars(args).items() if key not in ("corpus", "out")}
     training = {
         "settings": settings,

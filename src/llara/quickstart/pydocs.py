@@ -27,7 +27,7 @@ from llara.quickstart.prose import cut_summary, is_prose, plain_text, words_of
 __all__ = ["Passage", "read_passages", "stable_hash"]
 
 MIN_BODY_WORDS = 20
-MAX_BODY_WORDS = 36  # about 60 tokens: a slow machine must encode 10,000 of them three times in minutes
+MAX_BODY_WORDS = 28  # about 47 tokens: a slow machine must encode 10,000 of them three times in minutes
 SHINGLE_WORDS = 4
 MAX_REPEATED_SHARE = 0.4  # of a passage's shingles that earlier passages hold already
 TURN_PASSAGES = 10
@@ -61,7 +61,7 @@ class Passage:
 
     @property
     def body(self) -> str:
-        """At most the first 36 words."""
+        """At most the first 28 words."""
         return " ".join(self.prose.split()[:MAX_BODY_WORDS])
 
 
