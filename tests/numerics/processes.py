@@ -1,0 +1,132 @@
+"""The command line in processes of its own, which can be killed at a chosen place.
+
+They are forked from a server that has imported everything already: importing takes several seconds, a tiny
+training less than one. What runs in them is ``llara.cli.main`` and nothing of the tests, but for ``Kill``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the server: tiny matrices gain nothing from threads
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["llara.adapt.run", "llara.cli.commands", "peft"])
+_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL at the start of optimiser step ``step``, or with half of the file ``writing`` written, or when
+    only the rename of the whole model directory is missing."""
+
+    step: int | None = None
+    writing: str | None = None
+    before_rename: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a process ended; ``code`` is minus the signal's number if one ended it."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+
+
+def llara(
+    *arguments: object, cwd: Path, kill: Kill | None = None, env: Mapping[str, str] | None = None
+) -> Done:
+    """Run ``llara arguments`` to its end."""
+    return finish(start(*arguments, cwd=cwd, kill=kill, env=env))
+
+
+def start(
+    *arguments: object, cwd: Path, kill: Kill | None = None, env: Mapping[str, str] | None = None
+) -> Any:
+    """Start it and return at once."""
+    outputs = [Path(tempfile.mkstemp()[1]) for _ in range(2)]
+    process = _SERVER.Process(target=_run, args=([*map(str, arguments)], cwd, outputs, kill, dict(env or {})))
+    process.start()
+    return process, outputs
+
+
+def finish(started: Any) -> Done:
+    """Wait for its end."""
+    process, outputs = started
+    process.join(_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    stdout, stderr = (path.read_text(encoding="utf-8") for path in outputs)
+    for path in outputs:
+        path.unlink()
+    return Done(process.exitcode, stdout, stderr)
+
+
+def llara_twice(*arguments: object, cwd: Path, kill: Kill | None = None) -> list[Done]:
+    """The same command in two processes that train together, with torchrun's environment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [common | {"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    return [finish(process) for process in [start(*arguments, cwd=cwd, kill=kill, env=env) for env in ranks]]
+
+
+def _run(
+    arguments: Sequence[str], cwd: Path, outputs: Sequence[Path], kill: Kill | None, env: Mapping[str, str]
+) -> None:
+    from llara.cli import main
+
+    os.chdir(cwd)
+    os.environ.update(env)
+    for stream, number, path in zip((sys.stdout, sys.stderr), (1, 2), outputs, strict=True):
+        stream.flush()
+        os.dup2(os.open(path, os.O_WRONLY), number)
+    if kill is not None:
+        _arrange(kill)
+    raise SystemExit(main(arguments))
+
+
+def _arrange(kill: Kill) -> None:
+    import torch
+
+    from llara.adapt import run
+    from llara.adapt.trainer import AdaptTrainer
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    take_batches, save, save_retriever = AdaptTrainer.get_batch_samples, torch.save, run.save_retriever
+    steps = 0
+
+    def get_batch_samples(self: AdaptTrainer, *args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == kill.step:
+            die()
+        return take_batches(self, *args)
+
+    def save_half(content: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        save(content, path, *args, **kwargs)
+        if kill.writing is not None and str(path).endswith(kill.writing):
+            os.truncate(path, Path(path).stat().st_size // 2)
+            die()
+
+    def save_and_die(*args: Any, **kwargs: Any) -> None:
+        save_retriever(*args, **kwargs)
+        if kill.before_rename:
+            die()
+
+    AdaptTrainer.get_batch_samples = get_batch_samples  # type: ignore[method-assign]
+    torch.save = save_half
+    run.save_retriever = save_and_die

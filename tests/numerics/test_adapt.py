@@ -1,0 +1,402 @@
+"""``llara adapt`` as users run it: equal runs, killed runs, two processes, and every bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from processes import Done, Kill, llara, llara_twice
+from safetensors.torch import load_file
+from tiny import SENTENCES, SHUFFLED_SLOTS, byte_level, model_for, write_model
+from torch import Tensor
+
+from llara.adapt.losses import AdaptationModel, BatchBuilder, Example
+from llara.prompts import Prompts
+
+RECIPE = """
+base = "base"
+[corpus]
+segment_tokens = 64
+min_segment_tokens = 4
+[objective]
+lm_weight = 0.5
+[training]
+max_steps = 8
+batch_size = 4
+learning_rate = 1e-2
+warmup_ratio = 0.0
+schedule = "linear"
+precision = "float32"
+save_steps = 3
+logging_steps = 1
+"""
+LORA = ["prompt.preset=eight-words", "corpus.segment_tokens=160", "lora.rank=4", "training.max_steps=5"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model, a corpus whose documents have one to five segments, and a recipe."""
+    folder = tmp_path_factory.mktemp("adapt")
+    write_model(folder / "base", byte_level(bos=True))
+    texts = [" ".join(SENTENCES[d % 6 :] * (d % 3) + SENTENCES[: 1 + d % 3]) + f" No. {d}" for d in range(30)]
+    lines = [json.dumps({"id": d, "text": text}, ensure_ascii=False) for d, text in enumerate(texts)]
+    (folder / "corpus.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def adapt(out: str, *settings: str, flags: tuple[str, ...] = (), corpus: str = "corpus.jsonl") -> list[str]:
+    chosen = [word for setting in settings for word in ("--set", setting)]
+    return ["adapt", "--config", "recipe.toml", "--corpus", corpus, "--out", out, *chosen, *flags]
+
+
+def succeed(done: Done) -> Done:
+    assert done.code == 0, done.stderr
+    return done
+
+
+def weights(directory: Path) -> dict[str, Tensor]:
+    return load_file(directory / "model.safetensors")
+
+
+def log(directory: Path) -> list[dict[str, float]]:
+    entries: list[dict[str, float]] = json.loads((directory / "training.json").read_text())["log"]
+    return entries
+
+
+def assert_close(one: Path, other: Path, *, tolerance: float = 2e-5) -> None:
+    """Same losses and same weights, up to the order in which float32 numbers were added."""
+    for a, b in zip(log(one), log(other), strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
+    ours, theirs = weights(one), weights(other)
+    assert max((ours[name] - theirs[name]).abs().max().item() for name in theirs) < tolerance
+
+
+@pytest.fixture(scope="module")
+def whole(workspace: Path) -> Path:
+    """The uninterrupted run."""
+    done = succeed(llara(*adapt("whole"), cwd=workspace))
+    assert done.stdout == "whole\n"  # the result, and nothing else
+    assert "step 8/8: loss" in done.stderr
+    return workspace / "whole"
+
+
+def test_losses_fall_and_are_logged_by_name(whole: Path) -> None:
+    entries = log(whole)
+    assert [entry["step"] for entry in entries] == list(range(1, 9))
+    for entry in entries:
+        mean = (entry["ebae"] + entry["ebar"]) / 2 + 0.5 * entry["lm"]
+        assert entry["loss"] == pytest.approx(mean, rel=1e-5)
+    assert entries[-1]["loss"] < entries[0]["loss"] - 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "kill"),
+    [
+        ("before the first checkpoint", Kill(step=2)),
+        ("after a checkpoint", Kill(step=6)),
+        ("writing a checkpoint", Kill(writing="checkpoint-6/optimizer.pt")),
+        ("before the last rename", Kill(before_rename=True)),
+    ],
+)
+def test_a_killed_run_resumed_ends_with_the_same_bytes(
+    name: str, kill: Kill, workspace: Path, whole: Path
+) -> None:
+    out = workspace / name.replace(" ", "-")
+    assert llara(*adapt(out.name), cwd=workspace, kill=kill).code == -9
+    assert not out.exists()
+    again = llara(*adapt(out.name), cwd=workspace)
+    assert (again.code, again.stdout) == (1, "")
+    assert "an unfinished run stands in" in again.stderr
+    assert "--resume" in again.stderr
+    other = llara(*adapt(out.name, "training.learning_rate=1e-4", flags=("--resume",)), cwd=workspace)
+    assert other.code == 1
+    if kill.step != 2:
+        assert "started with other settings (training.learning_rate)" in other.stderr
+    succeed(llara(*adapt(out.name, flags=("--resume",)), cwd=workspace))
+    assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert log(out)[-1] == log(whole)[-1]
+    left = [path.name for path in workspace.iterdir() if out.name in path.name]
+    assert left == [out.name]
+
+
+def test_lora_with_added_tokens_killed_and_resumed_ends_with_the_same_bytes(workspace: Path) -> None:
+    succeed(llara(*adapt("lora", *LORA), cwd=workspace))
+    assert llara(*adapt("lora-killed", *LORA), cwd=workspace, kill=Kill(step=5)).code == -9
+    succeed(llara(*adapt("lora-killed", *LORA, flags=("--resume",)), cwd=workspace))
+    first, second = (workspace / name / "model.safetensors" for name in ("lora", "lora-killed"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_lora_trains_the_rows_of_added_tokens_and_keeps_all_others(workspace: Path) -> None:
+    # A learning rate of 0 shows where the rows began; both runs draw them from the same seed.
+    succeed(llara(*adapt("lora-start", *LORA, "training.learning_rate=0"), cwd=workspace))
+    if not (workspace / "lora").exists():
+        succeed(llara(*adapt("lora", *LORA), cwd=workspace))
+    base, start, end = (weights(workspace / name) for name in ("base", "lora-start", "lora"))
+    table = "model.embed_tokens.weight"
+    old = len(base[table])
+    assert start[table].shape == end[table].shape == (old + 16, 32)
+    assert torch.equal(start[table][:old], base[table])
+    assert torch.equal(end[table][:old], base[table])
+    assert (end[table][old:] - start[table][old:]).abs().amax(dim=1).min() > 1e-4  # every one of the sixteen
+    projection = "model.layers.0.self_attn.q_proj.weight"
+    assert torch.equal(start[projection], base[projection])
+    assert not torch.equal(end[projection], base[projection])
+
+
+def test_two_processes_equal_one_with_twice_the_batch(workspace: Path, whole: Path) -> None:
+    """Through torchrun; the processes have different numbers of EBAR rows and of tokens."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "llara"]
+    done = subprocess.run(
+        [*command, *adapt("two", "training.batch_size=2")],
+        cwd=workspace,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "two\n"
+    assert_close(workspace / "two", whole)
+
+
+def test_two_processes_killed_and_resumed_end_with_the_same_bytes(workspace: Path) -> None:
+    settings = ["training.batch_size=2", "training.max_steps=5"]
+    for done in llara_twice(*adapt("pair", *settings), cwd=workspace):
+        succeed(done)
+    killed = llara_twice(*adapt("pair-killed", *settings), cwd=workspace, kill=Kill(step=5))
+    assert [done.code for done in killed] == [-9, -9]
+    for done in llara_twice(*adapt("pair-killed", *settings, flags=("--resume",)), cwd=workspace):
+        succeed(done)
+    first, second = (workspace / name / "model.safetensors" for name in ("pair", "pair-killed"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_two_processes_stop_together_when_the_time_is_over(workspace: Path) -> None:
+    for done in llara_twice(*adapt("short", "training.max_seconds=0"), cwd=workspace):
+        succeed(done)
+    assert [entry["step"] for entry in log(workspace / "short")] == [1]
+
+
+def test_accumulated_batches_equal_one_batch(workspace: Path, whole: Path) -> None:
+    settings = ["training.batch_size=1", "training.gradient_accumulation_steps=4"]
+    succeed(llara(*adapt("accumulated", *settings), cwd=workspace))
+    assert_close(workspace / "accumulated", whole)
+
+
+def test_two_passes_left_padding_and_recomputed_activations_train_the_same(
+    workspace: Path, whole: Path
+) -> None:
+    settings = [
+        "joint=false",
+        "padding_side=left",
+        "gradient_checkpointing=true",
+        'report_to=["tensorboard"]',
+    ]
+    succeed(llara(*adapt("apart", *(f"training.{s}" for s in settings)), cwd=workspace))
+    assert_close(workspace / "apart", whole)
+    assert list((workspace / "apart" / "tensorboard").rglob("events.*"))
+
+
+def test_packed_rows_train_through_the_command_line(workspace: Path) -> None:
+    settings = ["training.packing=true", "training.row_tokens=200"]
+    succeed(llara(*adapt("packed", *settings), cwd=workspace))
+    assert log(workspace / "packed")[-1]["loss"] < log(workspace / "packed")[0]["loss"] - 0.5
+
+
+def ragged_examples(prompts: Prompts) -> list[Example]:
+    texts = prompts.text_ids([*SENTENCES, "", " ".join(SENTENCES)])
+    return [Example(ids, ids, texts[(i + 1) % len(texts)] if i % 3 else None) for i, ids in enumerate(texts)]
+
+
+@pytest.mark.parametrize("preset", ["paper", "eight-words"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "gpt2"])
+def test_every_layout_of_a_batch_gives_the_same_sums_and_gradients(preset: str, family: str) -> None:
+    tokenizer = byte_level(bos=True, slots=SHUFFLED_SLOTS)
+    prompts = Prompts(tokenizer, preset)
+    examples = ragged_examples(prompts)
+
+    def outcome(*, checkpointing: bool = False, **layout: Any) -> tuple[Tensor, list[Tensor]]:
+        model = model_for(tokenizer, family).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        sums = AdaptationModel(model)(BatchBuilder(prompts, lm=True, **layout)(examples))
+        (sums * torch.tensor([1.0, 0.5, 0.1])).sum().backward()
+        return sums.detach(), [p.grad for p in model.parameters() if p.grad is not None]
+
+    plain_sums, plain_gradients = outcome()
+    layouts: list[dict[str, Any]] = [{"pad_left": True}, {"joint": False}, {"row_tokens": 256}]
+    for layout in [*layouts, {"joint": False, "row_tokens": 256}, {"checkpointing": True}]:
+        sums, gradients = outcome(**layout)
+        assert torch.allclose(sums, plain_sums, rtol=1e-5), layout
+        for ours, plain in zip(gradients, plain_gradients, strict=True):
+            assert (ours - plain).abs().max() < 2e-5 * (1 + plain.abs().max()), layout
+
+
+def test_documents_of_one_segment_train_ebae_alone_and_say_so(workspace: Path) -> None:
+    (workspace / "single.jsonl").write_text(
+        "".join(json.dumps({"text": f"{s[:30]} {i}"}) + "\n" for i, s in enumerate(SENTENCES * 3))
+    )
+    done = succeed(llara(*adapt("single", "corpus.segment_tokens=120", corpus="single.jsonl"), cwd=workspace))
+    assert "EBAE is trained alone" in done.stderr
+    for entry in log(workspace / "single"):
+        assert "ebar" not in entry
+        assert entry["loss"] == pytest.approx(entry["ebae"] + 0.5 * entry["lm"], rel=1e-5)
+
+
+def test_a_text_longer_than_the_limit_is_cut_into_segments_that_fit(workspace: Path) -> None:
+    (workspace / "long.jsonl").write_text(json.dumps({"text": "x" * 3000 + " </s>" * 400}) + "\n")
+    succeed(llara(*adapt("long", corpus="long.jsonl"), cwd=workspace))
+    facts = json.loads((workspace / "long" / "training.json").read_text())
+    assert facts["segments"] > 30
+
+
+def test_skipped_lines_are_counted_and_shown(workspace: Path) -> None:
+    good = (workspace / "corpus.jsonl").read_text(encoding="utf-8")
+    (workspace / "mixed.jsonl").write_text("not json\n" + good + '{"id": 7}\n', encoding="utf-8")
+    done = succeed(llara(*adapt("skipped", corpus="mixed.jsonl", flags=("--skip-bad",)), cwd=workspace))
+    assert "2 " in done.stderr
+    assert "mixed.jsonl:1" in done.stderr
+
+
+def damaged(folder: Path) -> None:
+    shutil.copytree(folder / "base", folder / "damaged")
+    os.truncate(folder / "damaged" / "model.safetensors", 1000)
+
+
+def text(name: str, content: str | bytes) -> Callable[[Path], None]:
+    data = content if isinstance(content, bytes) else content.encode()
+    return lambda folder: (folder / name).write_bytes(data) and None  # type: ignore[return-value]
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], list[str], str]] = {
+    "a missing model": (nothing, ["--base", "no/such/model"], "there is no model 'no/such/model'"),
+    "a folder that is no model": (nothing, ["--base", "."], r"neither config"),
+    "damaged weights": (damaged, ["--base", "damaged"], "cannot load the causal language model damaged"),
+    "a model without EOS": (
+        lambda folder: write_model(folder / "no-eos", byte_level(eos=False)),
+        ["--base", "no-eos"],
+        "no end-of-sequence token",
+    ),
+    "a missing corpus": (nothing, ["--corpus", "nowhere.jsonl"], "nowhere.jsonl"),
+    "an empty corpus": (text("empty.jsonl", ""), ["--corpus", "empty.jsonl"], "empty|no text|no document"),
+    "blank documents": (text("blank.jsonl", '{"text": " "}\n'), ["--corpus", "blank.jsonl"], "blank"),
+    "invalid UTF-8": (
+        text("latin.jsonl", b'{"text": "caf\xe9 au lait"}\n'),
+        ["--corpus", "latin.jsonl"],
+        "latin.jsonl:1.*UTF-8",
+    ),
+    "a line that is not JSON": (
+        text("broken.jsonl", '{"text": "fine words, eight or more of them"}\n{"text": \n'),
+        ["--corpus", "broken.jsonl"],
+        "broken.jsonl:2.*JSON",
+    ),
+    "a missing field": (
+        text("other.jsonl", '{"body": "x"}\n'),
+        ["--corpus", "other.jsonl"],
+        "other.jsonl:1.*'text'",
+    ),
+    "segments all too short": (
+        text("short.jsonl", '{"text": "a"}\n'),
+        ["--corpus", "short.jsonl"],
+        "no segment of the corpus has at least 4 tokens",
+    ),
+    "a limit without room": (
+        nothing,
+        ["--set", "corpus.segment_tokens=16", "--set", "prompt.preset=eight-words"],
+        "no room for text",
+    ),
+    "projections that do not exist": (
+        nothing,
+        ["--set", "lora.rank=2", "--set", 'lora.projections=["query"]'],
+        "lora.projections names query, which llama does not have",
+    ),
+    "an unknown tracker": (nothing, ["--set", 'training.report_to=["paper"]'], "report_to names 'paper'"),
+    "an output that exists": (text("taken/file", "x"), ["--out", "taken"], "taken exists and is not empty"),
+    "an output below a file": (nothing, ["--out", "recipe.toml/out"], "cannot write .*recipe.toml"),
+    "nothing to resume": (nothing, ["--resume"], "no unfinished run in .* to resume"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_one_error_and_leaves_nothing(case: str, workspace: Path) -> None:
+    prepare, arguments, message = BAD[case]
+    (workspace / "taken").mkdir(exist_ok=True)
+    prepare(workspace)
+    before = sorted(workspace.rglob("*"))
+    done = llara(*adapt("never"), *arguments, cwd=workspace)
+    assert_one_error(done, message)
+    assert sorted(workspace.rglob("*")) == before
+
+
+def assert_one_error(done: Done, message: str) -> None:
+    import re
+
+    assert (done.code, done.stdout) == (1, ""), done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert done.stderr.rstrip().endswith(errors[0]), done.stderr  # the last word
+    assert re.search(message, errors[0]), errors[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """``small_disk(options)`` mounts a file system in memory."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("only root can mount a small disk")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kilobytes", "settings"),
+    [
+        ("the corpus", 8, []),
+        ("the first checkpoint", 512, []),
+        ("the model", 256, ["training.save_steps=0"]),
+    ],
+)
+def test_a_full_disk_gives_one_error_and_leaves_nothing(
+    stage: str, kilobytes: int, settings: list[str], workspace: Path, small_disk: Callable[[str], Path]
+) -> None:
+    disk = small_disk(f"size={kilobytes}k")
+    done = llara(*adapt(str(disk / "out"), *settings), cwd=workspace)
+    assert_one_error(done, "cannot write .*(No space left|checkpoint).*free the disk")
+    assert not list(disk.iterdir())
+
+
+def test_a_disk_that_fills_up_after_a_checkpoint_keeps_it_for_resume(
+    workspace: Path, whole: Path, small_disk: Callable[[str], Path]
+) -> None:
+    disk = small_disk("size=1300k")
+    done = llara(*adapt(str(disk / "out")), cwd=workspace)
+    assert_one_error(done, "cannot write .*go on with --resume")
+    subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+    succeed(llara(*adapt(str(disk / "out"), flags=("--resume",)), cwd=workspace))
+    assert (disk / "out" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_a_read_only_directory_gives_one_error(workspace: Path, small_disk: Callable[[str], Path]) -> None:
+    disk = small_disk("ro")
+    assert_one_error(llara(*adapt(str(disk / "out")), cwd=workspace), "cannot write .*Read-only")
