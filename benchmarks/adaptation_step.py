@@ -12,11 +12,11 @@ is the peak of a fresh process that does nothing else.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=384, help="width of the model, in heads of 64")
     parser.add_argument("--layers", type=int, default=6, help="layers of the model")
     parser.add_argument("--repetitions", type=int, default=4, help="timed turns, after one warm-up")
-    parser.add_argument("--part", choices=["time", *WAYS], default=None, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.tiny:
         options.text_tokens, options.hidden, options.layers, options.repetitions = 32, 64, 2, 2
@@ -94,7 +93,7 @@ class Steps:
         """The loss, which must be the same in all ways."""
         values = [sum(part().item() for part in self.losses(way)) for way in WAYS]
         if max(values) - min(values) > SAME * max(values):
-            raise SystemExit(f"the ways give different losses {values}: nothing to compare")
+            raise RuntimeError(f"the ways give different losses {values}: nothing to compare")
         say(f"same loss in all ways ({values[0]:.4f})")
         return values[0]
 
@@ -123,12 +122,12 @@ def time_part(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def memory_part(options: argparse.Namespace) -> dict[str, Any]:
+def memory_part(options: argparse.Namespace, way: str) -> dict[str, Any]:
     """Peak MiB of this process before the first step and after the second, which has all of AdamW's state."""
     steps = Steps(options)
     loaded = _peak_mib()
     for _ in range(2):
-        steps.step(options.part)
+        steps.step(way)
     return {"loaded_mib": round(loaded), "peak_mib": round(_peak_mib())}
 
 
@@ -137,31 +136,27 @@ def _peak_mib() -> float:
     return peak / MIB if sys.platform == "darwin" else peak * 1024 / MIB
 
 
-def in_fresh_process(part: str) -> dict[str, Any]:
-    """Run a part of this command line in a process of its own.
+def in_fresh_process(part: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
+    """What ``part(*arguments)`` returns in a process of its own, whose peak of memory is its own too.
 
-    On Linux a process inherits its parent's peak. The parent here has imported torch and holds no model, so
-    its peak is below that of any child with its model loaded.
+    It is forked, to import torch once; this process holds no model and has started no thread of torch's.
     """
-    say(part)
-    command = [sys.executable, __file__, *sys.argv[1:], "--part", part]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"the part {part!r} ended with code {done.returncode}; its own words are above")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    method = "fork" if "fork" in get_all_start_methods() else None
+    with ProcessPoolExecutor(1, mp_context=get_context(method)) as executor:
+        return executor.submit(part, *arguments).result()
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run everything; the keys say what."""
-    memory = {way: in_fresh_process(way) for way in WAYS}
-    for numbers in memory.values():
+    memory = {way: in_fresh_process(memory_part, options, way) for way in WAYS}
+    for way, numbers in memory.items():
         numbers["added_mib"] = numbers["peak_mib"] - numbers["loaded_mib"]
-    timed = in_fresh_process("time")
+        say(f"{way}: {numbers['peak_mib']:,} MiB")
+    timed = in_fresh_process(time_part, options)
     seconds = timed["seconds"]
     return {
         "benchmark": Path(__file__).stem,
-        "settings": {key: value for key, value in vars(options).items() if key not in ("out", "part")},
+        "settings": {key: value for key, value in vars(options).items() if key != "out"},
         "machine": {**machine(), "threads": timed["threads"]},
         "parameters": timed["parameters"],
         "gradients_and_adamw_mib": round(3 * 4 * timed["parameters"] / MIB),
@@ -180,12 +175,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print, write; or, in a child, one part as JSON."""
+    """Measure, print, write."""
     options = parse()
-    if options.part is not None:
-        part = time_part(options) if options.part == "time" else memory_part(options)
-        print(json.dumps(part))
-        return
     result = measure(options)
     rows = [["step", "median s", "min", "max", "ours / this", "peak MiB", "over loaded", "ours / this"]]
     for way, memory in result["memory"].items():
