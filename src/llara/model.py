@@ -222,7 +222,8 @@ def save_retriever(
     tokenizer = prompts.tokenizer
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     tokenizer.model_max_length = max_tokens
-    if tokenizer.pad_token is None:
+    if tokenizer.pad_token is None or tokenizer.pad_token_id >= len(embedding_of(model)):
+        # None, or one that was added without a row for it in the model
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     tokenizer.chat_template = chat_template(prompts)
     tokenizer.save_pretrained(out)

@@ -17,7 +17,6 @@ def model_card(training: Mapping[str, Any]) -> str:
         if name in ("loss", "ebae", "ebar", "lm")
     }
     losses = ", ".join(f"{name} {value:.3f}" for name, value in last.items()) or "not logged"
-    steps = log[-1]["step"] if log else 0
     batch_size, seed = settings["training"]["batch_size"], settings["training"]["seed"]
     return f"""---
 library_name: sentence-transformers
@@ -35,7 +34,7 @@ embedding those of the text that follows (EBAR); Li et al. 2023, arXiv 2312.1550
 | base model | {training["base"]} |
 | prompts | {settings["prompt"]["preset"]} |
 | corpus | {training["segments"]:,} segments, {training["tokens"]:,} tokens |
-| steps | {steps:,} x {batch_size} segments a device, seed {seed} |
+| steps | {training["steps"]:,} x {batch_size} segments a device, seed {seed} |
 | losses at the end | {losses} |
 
 ```python

@@ -113,10 +113,8 @@ class BatchBuilder:
         specs = [BranchSpec(branch.ids, branch.num_slots) for branch in branches]
         tail = sum(len(spec.ids) for spec in specs)
         rows = pack([len(trunk) + tail for trunk in trunks], self.row_tokens) if self.row_tokens else None
-        pad_id = self.prompts.tokenizer.pad_token_id or 0
-        return lay_out(
-            trunks, specs, pad_id=pad_id, rows=rows, pad_left=self.pad_left, row_tokens=self.row_tokens
-        )
+        # Padding is never seen, and a tokenizer's own pad token may have no row in the model: any id will do.
+        return lay_out(trunks, specs, pad_id=0, rows=rows, pad_left=self.pad_left, row_tokens=self.row_tokens)
 
     def _targets(self, examples: Sequence[Example], task: Task) -> Targets:
         ids = [e.self_target if task == "self" else e.next_target for e in examples]

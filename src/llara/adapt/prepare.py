@@ -201,10 +201,18 @@ def load_model(base: str, tokenizer: PreTrainedTokenizerBase, config: AdaptConfi
     if len(tokenizer) > len(embedding_of(model)):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     if training.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _recompute_activations(model)
     if lora.rank == 0:
         return model
     return _with_lora(model, config, new_ids=_slot_ids(tokenizer, get_preset(config.prompt.preset)))
+
+
+def _recompute_activations(model: PreTrainedModel) -> None:
+    enable = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.2x on
+    if enable is not None:
+        enable({"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _slot_ids(tokenizer: PreTrainedTokenizerBase, preset: Preset) -> list[int]:

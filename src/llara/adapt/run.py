@@ -205,6 +205,7 @@ def _finish(
             "base": base,
             "segments": len(store),
             "tokens": len(store.ids),
+            "steps": trainer.state.global_step,
             "settings": to_dict(config),
             "log": log,
         }
