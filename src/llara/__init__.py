@@ -43,9 +43,11 @@ __all__ = [
     "Bm25",
     "ConfigError",
     "Document",
+    "FinetuneConfig",
     "Hit",
     "InputError",
     "LlaraError",
+    "MineConfig",
     "MissingExtraError",
     "ModelError",
     "OutputError",
@@ -70,7 +72,7 @@ __all__ = [
 
 _MODULES = {
     "adapt": ["adaptation_losses"],
-    "config": ["AdaptConfig", "list_recipes", "load_recipe"],
+    "config": ["AdaptConfig", "FinetuneConfig", "MineConfig", "list_recipes", "load_recipe"],
     "corpus": ["Document", "Segment", "iter_segments", "read_documents"],
     "datasets": ["read_beir"],
     "encode": ["encode_file", "encode_texts"],
@@ -84,7 +86,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 if TYPE_CHECKING:
     from llara.adapt import adaptation_losses
-    from llara.config import AdaptConfig, list_recipes, load_recipe
+    from llara.config import AdaptConfig, FinetuneConfig, MineConfig, list_recipes, load_recipe
     from llara.corpus import Document, Segment, iter_segments, read_documents
     from llara.datasets import read_beir
     from llara.encode import encode_file, encode_texts

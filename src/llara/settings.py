@@ -95,13 +95,13 @@ def to_dict(config: Any) -> dict[str, Any]:
     return result
 
 
-def to_toml(config: Any) -> str:
-    """A complete recipe: every setting with its value and its line of documentation."""
-    lines = []
+def to_toml(config: Any, *, table: str) -> str:
+    """Every setting with its value and its line of documentation, under the table of that name."""
+    lines = [f"[{table}]"]
     for item in fields(config):
         value = getattr(config, item.name)
         if is_dataclass(value):
-            lines += ["", f"[{item.name}]"]
+            lines += ["", f"[{table}.{item.name}]"]
             lines += [_toml_line(inner, getattr(value, inner.name)) for inner in fields(value)]
         else:
             lines.append(_toml_line(item, value))
@@ -173,9 +173,11 @@ def _converted(value: Any, kind: Any) -> tuple[Any, str]:
     if origin is Literal:
         return value, "" if value in arguments else f"one of {listed(arguments)}"
     if origin is tuple:
-        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-            return tuple(value), ""
-        return value, "a list of strings"
+        if not isinstance(value, (list, tuple)):
+            return value, "a list"
+        items = [_converted(item, arguments[0]) for item in value]
+        wrong = next((expected for _, expected in items if expected), "")
+        return tuple(item for item, _ in items), wrong and f"a list, each of it {wrong}"
     if kind is float and type(value) in (int, float):
         return float(value), "" if math.isfinite(value) else "a finite number"
     if type(value) is kind:
@@ -188,7 +190,8 @@ def _parse(text: str, kind: Any) -> Any:
     if kind is str:
         return text
     if typing.get_origin(kind) is tuple and not text.startswith("["):
-        return [item.strip() for item in text.split(",") if item.strip()]
+        item_kind = typing.get_args(kind)[0]
+        return [_parse(item.strip(), item_kind) for item in text.split(",") if item.strip()]
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llara.cli import build_parser
-from llara.config import load_recipe
+from llara.config import AdaptConfig, load_recipe
 
 Llara = Callable[..., "subprocess.CompletedProcess[str]"]
 COMMANDS = ["adapt", "convert", "encode", "index", "search", "evaluate", "quickstart"]
@@ -101,7 +101,7 @@ def test_the_printed_config_is_a_recipe_that_reads_back(llara: Llara, tmp_path: 
     assert done.returncode == 0
     path = tmp_path / "printed.toml"
     path.write_text(done.stdout, encoding="utf-8")
-    config = load_recipe(path)
+    config = load_recipe(path, AdaptConfig)
     assert (config.base, config.training.max_steps, config.training.learning_rate) == ("my model", 5, 1e-5)
 
 

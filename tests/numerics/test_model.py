@@ -25,14 +25,16 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llara.adapt import adapt
-from llara.config import AdaptConfig, CorpusConfig, ObjectiveConfig, TrainingConfig
+from llara.config import AdaptConfig, AdaptTrainingConfig, CorpusConfig, ObjectiveConfig
 from llara.errors import ConfigError, LlaraError, ModelError, OutputError
 from llara.joint import BranchSpec, forward_slots, lay_out
 from llara.model import convert, fingerprint, load, load_causal_lm, read_facts, resolve, save_retriever
 from llara.prompts import Prompts
 
 TEXTS = [*SENTENCES, "", "short", " ".join(SENTENCES * 2)]
-TRAINING = TrainingConfig(max_steps=3, batch_size=4, learning_rate=1e-3, precision="float32", save_steps=0)
+TRAINING = AdaptTrainingConfig(
+    max_steps=3, batch_size=4, learning_rate=1e-3, precision="float32", save_steps=0
+)
 CONFIG = AdaptConfig(
     corpus=CorpusConfig(segment_tokens=48), objective=ObjectiveConfig(lm_weight=0.1), training=TRAINING
 )

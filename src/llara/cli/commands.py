@@ -32,9 +32,9 @@ def say(text: str) -> None:
 def run_adapt(args: argparse.Namespace) -> None:
     config = _adapt_config(args)
     if args.print_config:
-        from llara.settings import to_toml
+        from llara.config import recipe_text
 
-        print(to_toml(config), end="")
+        print(recipe_text(config), end="")
         return
     given = {"--base": config.base, "--corpus": args.corpus, "--out": args.out}
     missing = [name for name, value in given.items() if value is None]
@@ -61,7 +61,7 @@ def _adapt_config(args: argparse.Namespace) -> AdaptConfig:
     from llara.config import AdaptConfig, load_recipe
     from llara.settings import apply_overrides
 
-    config = load_recipe(args.config) if args.config else AdaptConfig()
+    config = load_recipe(args.config, AdaptConfig) if args.config else AdaptConfig()
     config = apply_overrides(config, args.overrides)
     return replace(config, base=args.base) if args.base else config
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llara.config import apply_overrides, load_recipe
+from llara.config import AdaptConfig, apply_overrides, load_recipe
 from llara.datasets import Collection, write_beir
 from llara.errors import InputError, OutputError
 from llara.files import atomic_directory, check_output, write_text_atomic
@@ -85,7 +85,7 @@ def quickstart(
         ConfigError: the recipe or an override is not valid.
         ModelError: a model is missing.
     """
-    config = apply_overrides(load_recipe(recipe), overrides)
+    config = apply_overrides(load_recipe(recipe, AdaptConfig), overrides)
     _claim(out, overwrite=overwrite)
     steps = _Steps()
 
