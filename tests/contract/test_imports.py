@@ -67,7 +67,7 @@ def test_a_module_imports_only_from_those_before_it(module: str) -> None:
     [
         "import llara",
         "import llara.cli; llara.cli.build_parser()",
-        "import llara.config; [llara.config.load_recipe(name, llara.config.AdaptConfig) for name in llara.config.list_recipes(llara.config.AdaptConfig)]",
+        "from llara.config import *; [load_recipe(n, k) for k in STAGES.values() for n in list_recipes(k)]",
     ],
 )
 def test_the_front_loads_nothing_heavy(statement: str) -> None:

@@ -157,8 +157,8 @@ def _check_finetune(config: FinetuneConfig) -> None:
     contrast, training = config.contrast, config.training
     if training.gradient_accumulation_steps > 1 and contrast.in_batch and contrast.contrast_weight > 0:
         raise ConfigError(
-            f"training.gradient_accumulation_steps = {training.gradient_accumulation_steps} would not give the"
-            " loss of one large batch: the passages of one part are no negatives for the others. Raise"
+            f"training.gradient_accumulation_steps = {training.gradient_accumulation_steps} would not give"
+            " the loss of one large batch: the passages of one part are no negatives for the others. Raise"
             " training.batch_size and set training.grad_cache_texts, which gives exactly that loss in bounded"
             " memory; or set contrast.in_batch = false"
         )
