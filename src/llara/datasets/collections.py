@@ -13,14 +13,25 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from llara.corpus import Document, Fields, Skipped, read_documents
 from llara.corpus.readers import COMPRESSED_SUFFIXES, TEXT_SUFFIXES, read_lines, suffix_of
 from llara.errors import InputError
 from llara.files import atomic_directory
 
-__all__ = ["Collection", "Qrels", "read_beir", "read_qrels", "read_queries", "write_beir"]
+__all__ = [
+    "Collection",
+    "Judgement",
+    "Qrels",
+    "layout_file",
+    "qrels_file",
+    "read_beir",
+    "read_judgements",
+    "read_qrels",
+    "read_queries",
+    "write_beir",
+]
 
 Qrels = dict[str, dict[str, int]]
 """Query id -> document id -> relevance; what is not listed is not judged."""
@@ -54,15 +65,15 @@ def read_beir(path: Path, split: str = "test") -> Collection:
         raise InputError(
             f"{path}: no such directory; expected one in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/)"
         )
-    qrels = read_qrels(_qrels_file(path, split))
-    texts = read_queries(_layout_file(path, "queries.jsonl"))
+    qrels = read_qrels(qrels_file(path, split))
+    texts = read_queries(layout_file(path, "queries.jsonl"))
     unknown = [query for query in qrels if query not in texts]
     if unknown:
         raise InputError(
             f"{path}: {_num(unknown, 'query')} judged in qrels/{split}.tsv, such as {unknown[0]!r}, "
             "not in queries.jsonl; expected the ids of both files to agree"
         )
-    documents = read_documents([_layout_file(path, "corpus.jsonl")], link_titles=False)
+    documents = read_documents([layout_file(path, "corpus.jsonl")], link_titles=False)
     corpus = _by_id(documents, source=path / "corpus.jsonl")
     _check_judged(qrels, corpus, where=path)
     return Collection(path.resolve().name, corpus, {query: texts[query] for query in qrels}, qrels)
@@ -75,6 +86,31 @@ def read_qrels(path: Path) -> Qrels:
         InputError: the file is missing or empty, a line is malformed, or a pair has two scores.
     """
     qrels: Qrels = {}
+    for where, query, document, score in read_judgements(path):
+        if qrels.setdefault(query, {}).setdefault(document, score) != score:
+            raise InputError(
+                f"{where}: query {query!r} and document {document!r} were judged otherwise above"
+            )
+    if not qrels:
+        raise InputError(f"{path}: holds no judgement; expected lines of query id, document id, score")
+    return qrels
+
+
+class Judgement(NamedTuple):
+    """One line of a qrels file; ``where`` is its place, ``<file>:<line>``."""
+
+    where: str
+    query_id: str
+    document_id: str
+    score: int
+
+
+def read_judgements(path: Path) -> Iterator[Judgement]:
+    """The lines of a qrels file as they stand, streamed; see ``read_qrels``.
+
+    Raises:
+        InputError: the file is missing, or a line is malformed.
+    """
     for number, (where, line) in enumerate(read_lines(path)):
         cells = tuple(line.split("\t"))
         if not line.strip() or (number == 0 and cells == QRELS_HEADER):
@@ -84,14 +120,7 @@ def read_qrels(path: Path) -> Qrels:
                 f"{where}: {line[:80]!r} is no judgement; expected query id, document id and a whole number, "
                 "tab-separated"
             )
-        query, document, score = cells[0], cells[1], int(cells[2])
-        if qrels.setdefault(query, {}).setdefault(document, score) != score:
-            raise InputError(
-                f"{where}: query {query!r} and document {document!r} were judged otherwise above"
-            )
-    if not qrels:
-        raise InputError(f"{path}: holds no judgement; expected lines of query id, document id, score")
-    return qrels
+        yield Judgement(where, cells[0], cells[1], int(cells[2]))
 
 
 def read_queries(path: Path, *, fields: Fields = Fields(), skipped: Skipped | None = None) -> dict[str, str]:  # noqa: B008
@@ -157,7 +186,7 @@ def write_beir(path: Path, splits: Mapping[str, Collection], *, overwrite: bool 
 # -- reading
 
 
-def _layout_file(folder: Path, name: str) -> Path:
+def layout_file(folder: Path, name: str) -> Path:
     """The file of that name in a BEIR directory, compressed or not."""
     candidates = [folder / f"{name}{suffix}" for suffix in ("", *COMPRESSED_SUFFIXES)]
     for candidate in candidates:
@@ -168,7 +197,8 @@ def _layout_file(folder: Path, name: str) -> Path:
     )
 
 
-def _qrels_file(folder: Path, split: str) -> Path:
+def qrels_file(folder: Path, split: str) -> Path:
+    """The judgements of a split in a BEIR directory."""
     path = folder / "qrels" / f"{split}.tsv"
     if not path.is_file():
         splits = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv"))) or "none"

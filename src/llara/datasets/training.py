@@ -1,0 +1,178 @@
+"""Queries with passages that answer them and passages that do not: what retrievers are trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from llara.corpus import Document, read_documents
+from llara.corpus.readers import JSON_SUFFIXES, suffix_of
+from llara.datasets.collections import layout_file, qrels_file, read_judgements
+from llara.datasets.examples import DataReport, QueryById, TrainingExample, checked, looked_up
+from llara.datasets.jsonl_layouts import examples_of_records, json_records, passages_of
+from llara.errors import InputError, OutputError
+
+__all__ = ["DataReport", "TrainingExample", "check_training_file", "read_training", "write_training"]
+
+
+def read_training(
+    source: str | Path,
+    *,
+    split: str = "train",
+    corpus: str | Path | None = None,
+    report: DataReport | None = None,
+) -> Iterator[TrainingExample]:
+    """Stream the training examples of one source; each has a query and at least one positive.
+
+    A source is one of
+
+    - a directory in BEIR's layout. Passages judged above 0 are positives, those judged 0 or less
+      negatives.
+    - a JSON lines file (.jsonl, .ndjson, .json; .gz .xz .zst alike) in FlagEmbedding's or one of
+      Tevatron's layouts, see ``llara.datasets.jsonl_layouts``.
+
+    What cannot be used is left out and counted: blank texts, queries without a positive, ids that come
+    twice or that the corpus lacks, negatives that are positives too.
+
+    Files of whole texts are streamed. Where passages are named by id, the ids are read first and the
+    corpus then once; only the passages that are named stay in memory. Besides, each query costs an id
+    and a number.
+
+    Args:
+        split: of the sources that have splits.
+        corpus: where passages named by id are looked up, if the source has no corpus of its own;
+            whatever ``llara.corpus.read_documents`` reads.
+        report: counts are added there.
+
+    Raises:
+        InputError: the source is missing or in no known layout, a line is malformed, an id has two
+            texts, or nothing there can be used. Layouts are told at the call, lines as they are read.
+    """
+    report = DataReport() if report is None else report
+    examples = _examples(source, split=split, corpus=corpus, report=report)
+    return checked(examples, report, source=str(source))
+
+
+def _examples(
+    source: str | Path, *, split: str, corpus: str | Path | None, report: DataReport
+) -> Iterator[TrainingExample]:
+    path = Path(source)
+    if path.is_dir():
+        return _beir_examples(path, split=split, corpus=corpus, report=report)
+    if not path.exists():
+        raise InputError(f"{source}: no such file or folder")
+    if suffix_of(path) in JSON_SUFFIXES:
+        return examples_of_records(
+            lambda: json_records(path), source=str(source), corpus=corpus, report=report
+        )
+    raise InputError(f"{source}: the suffix is not known; expected .jsonl")
+
+
+def _beir_examples(
+    folder: Path, *, split: str, corpus: str | Path | None, report: DataReport
+) -> Iterator[TrainingExample]:
+    queries = _beir_queries(folder, split, report)
+    documents = _beir_corpus(folder, corpus)
+    return looked_up(lambda: queries, lambda _: documents, report)
+
+
+def _beir_corpus(folder: Path, corpus: str | Path | None) -> Iterator[Document]:
+    try:
+        return read_documents([layout_file(folder, "corpus.jsonl")], link_titles=False)
+    except InputError:
+        if corpus is None:
+            raise
+        return passages_of(corpus)
+
+
+def _beir_queries(folder: Path, split: str, report: DataReport) -> list[QueryById]:
+    """The judged queries, in the order of the judgements. All are in memory, as ids and query texts."""
+    judged: dict[str, QueryById] = {}
+    for where, query_id, document_id, score in read_judgements(qrels_file(folder, split)):
+        if query_id not in judged:
+            judged[query_id] = QueryById(query_id, "", [], [], where)
+        (judged[query_id].positives if score > 0 else judged[query_id].negatives).append(document_id)
+    texts: dict[str, str] = {}
+    path = layout_file(folder, "queries.jsonl")
+    for query in read_documents([path], link_titles=False):
+        if query.id not in judged:
+            continue
+        if query.id in texts:
+            if texts[query.id] != query.text:
+                raise InputError(f"{path}: the query {query.id!r} has two texts; expected one to an id")
+            report.count("repeated_queries", f"{path} ({query.id!r})")
+        texts.setdefault(query.id, query.text)
+    for query_id in judged.keys() - texts.keys():
+        report.count("unknown_queries", f"{judged[query_id].where} ({query_id!r})")
+    return [query._replace(query=texts[i]) for i, query in judged.items() if i in texts]
+
+
+# -- writing
+
+
+def check_training_file(path: Path, *, overwrite: bool = False) -> None:
+    """What ``write_training`` would refuse, found before there is anything to write.
+
+    Raises:
+        OutputError: ``path`` exists, is a directory, or is not named as an uncompressed JSON lines file.
+    """
+    if path.suffix.lower() not in JSON_SUFFIXES:
+        raise OutputError(
+            f"the output {path} is written as JSON lines; name it so, such as {path.stem}.jsonl"
+        )
+    if path.is_dir():
+        raise OutputError(f"the output {path} is a directory, expected a file; choose another path")
+    if path.exists() and not overwrite:
+        raise OutputError(f"the output {path} exists; choose another path or pass --overwrite")
+
+
+def write_training(path: Path, examples: Iterable[TrainingExample], *, overwrite: bool = False) -> int:
+    """Write examples as JSON lines in Tevatron's layout, and say how many there were.
+
+    ``read_training`` gives equal ones back. A passage has a "score" where scores are known. The file
+    appears when it is whole; examples are taken one at a time.
+
+    Raises:
+        InputError: there is no example.
+        OutputError: see ``check_training_file``, or the file cannot be written.
+    """
+    path = Path(path)
+    check_training_file(path, overwrite=overwrite)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    num_written = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for example in examples:
+                file.write(json.dumps(_record(example), ensure_ascii=False) + "\n")
+                num_written += 1
+        if num_written == 0:
+            raise InputError(f"{path}: no example to write; expected at least one")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; free the disk or choose another path"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return num_written
+
+
+def _record(example: TrainingExample) -> dict[str, object]:
+    return {
+        "query_id": example.query_id,
+        "query": example.query,
+        "positive_passages": _passages(example.positives, example.positive_scores),
+        "negative_passages": _passages(example.negatives, example.negative_scores),
+    }
+
+
+def _passages(passages: tuple[Document, ...], scores: tuple[float, ...] | None) -> list[dict[str, object]]:
+    records: list[dict[str, object]] = [
+        {"docid": passage.id, "title": passage.title, "text": passage.text} for passage in passages
+    ]
+    for record, score in zip(records, scores or (), strict=False):
+        record["score"] = score
+    return records
