@@ -1,4 +1,4 @@
-"""The exact index against brute force in float64; index directories that are whole or refused."""
+"""Every kind of index against brute force in float64; index directories that are whole or refused."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from llara.corpus import Document
 from llara.errors import ConfigError, InputError, OutputError
-from llara.indexes import ExactIndex, build_index, open_index
+from llara.indexes import ExactIndex, HnswIndex, HnswSettings, build_index, open_index
 
 
 def unit(rows):
@@ -19,6 +19,23 @@ def brute_force(stored, queries, k):
     scores = (queries.astype(np.float64) @ stored.astype(np.float64).T).astype(np.float32)
     order = np.lexsort((np.broadcast_to(np.arange(len(stored)), scores.shape), -scores), axis=1)[:, :k]
     return np.take_along_axis(scores, order, axis=1), order
+
+
+def clustered(generator, count, dimension):
+    """Unit vectors around 50 centres, as texts on some subjects are."""
+    centres = generator.normal(size=(50, dimension))
+    return unit(centres[generator.integers(50, size=count)] + 0.4 * generator.normal(size=(count, dimension)))
+
+
+@pytest.fixture(params=[ExactIndex, HnswIndex])
+def kind(request):
+    return request.param
+
+
+def filled(kind, stored):
+    index = kind(stored.shape[1])
+    index.add(stored)
+    return index
 
 
 @pytest.mark.parametrize("k", [1, 10, 3000, 5000])
@@ -54,10 +71,58 @@ def test_copies_of_a_vector_come_in_the_order_of_their_positions():
     assert len(np.unique(scores)) == 1
 
 
-def test_a_query_has_the_same_hits_alone_and_among_others():
+def test_hnsw_finds_most_of_the_ten_nearest():
+    generator = np.random.default_rng(5)
+    stored, queries = clustered(generator, 4000, 48), clustered(generator, 200, 48)
+    _, found = filled(HnswIndex, stored).search(queries, 10)
+    _, expected = brute_force(stored, queries, 10)
+    shares = [len({*row} & {*best}) / 10 for row, best in zip(found.tolist(), expected.tolist(), strict=True)]
+    assert np.mean(shares) > 0.95
+
+
+def test_hnsw_with_a_wide_search_finds_more_than_with_a_narrow_one():
+    generator = np.random.default_rng(6)
+    stored, queries = unit(generator.normal(size=(4000, 64))), unit(generator.normal(size=(100, 64)))
+    _, expected = brute_force(stored, queries, 1)
+    hits = []
+    for width in (1, 400):
+        index = HnswIndex(64, HnswSettings(efSearch=width))
+        index.add(stored)
+        hits.append((index.search(queries, 1)[1] == expected).mean())
+    assert hits[0] < 0.9 < 0.98 < hits[1]
+
+
+@pytest.mark.parametrize("k", [1, 7, 300, 500])
+def test_any_kind_gives_k_hits_with_exact_scores_in_order(kind, k):
+    generator = np.random.default_rng(7)
+    stored, queries = clustered(generator, 300, 24), clustered(generator, 20, 24)
+    stored[[5, 250]] = stored[100]
+    scores, positions = filled(kind, stored).search(queries, k)
+    assert scores.shape == positions.shape == (20, min(k, 300))
+    assert (scores.dtype, positions.dtype) == (np.float32, np.int64)
+    every = (queries.astype(np.float64) @ stored.astype(np.float64).T).astype(np.float32)
+    np.testing.assert_array_equal(scores, np.take_along_axis(every, positions, axis=1))
+    for row in range(20):
+        assert len(set(positions[row].tolist())) == min(k, 300)
+        ranking = sorted(zip(-scores[row], positions[row], strict=True))
+        assert ranking == list(zip(-scores[row], positions[row], strict=True))
+
+
+def test_any_kind_gives_back_the_vectors_it_holds(kind):
+    stored = unit(np.random.default_rng(8).normal(size=(30, 6)))
+    np.testing.assert_array_equal(filled(kind, stored).vectors(np.array([29, 0, 3])), stored[[29, 0, 3]])
+
+
+@pytest.mark.parametrize("name", ["M", "efConstruction", "efSearch"])
+def test_a_setting_of_hnsw_that_is_too_small_is_refused(name):
+    with pytest.raises(ConfigError, match=f"{name} is 0"):
+        HnswSettings(**{name: 0})
+
+
+def test_a_query_has_the_same_hits_alone_and_among_others(kind):
     generator = np.random.default_rng(3)
     stored, queries = unit(generator.normal(size=(2500, 100))), unit(generator.normal(size=(64, 100)))
-    index = ExactIndex.from_vectors(stored)
+    index = filled(kind, stored)
     scores, positions = index.search(queries, 20)
     for row in range(len(queries)):
         alone_scores, alone_positions = index.search(queries[row : row + 1], 20)
@@ -65,10 +130,8 @@ def test_a_query_has_the_same_hits_alone_and_among_others():
         np.testing.assert_array_equal(alone_positions[0], positions[row])
 
 
-def test_no_queries_have_no_hits():
-    scores, positions = ExactIndex.from_vectors(np.eye(3, dtype=np.float32)).search(
-        np.zeros((0, 3), np.float32), 2
-    )
+def test_no_queries_have_no_hits(kind):
+    scores, positions = filled(kind, np.eye(3, dtype=np.float32)).search(np.zeros((0, 3), np.float32), 2)
     assert scores.shape == positions.shape == (0, 2)
 
 
@@ -82,14 +145,46 @@ def vectors(tmp_path, write_vectors):
     return write_vectors(tmp_path / "vectors", documents, stored, shard_size=3), documents, stored
 
 
-def test_an_index_directory_gives_back_vectors_and_texts_in_order(vectors, tmp_path):
+@pytest.mark.parametrize("name", ["exact", "hnsw"])
+def test_an_index_directory_gives_back_vectors_and_texts_in_order(vectors, tmp_path, name):
     directory, documents, stored = vectors
-    opened = open_index(build_index(directory, tmp_path / "index"))
+    opened = open_index(build_index(directory, tmp_path / "index", kind=name))
+    assert opened.manifest.kind == name
+    np.testing.assert_array_equal(opened.index.vectors(np.arange(7)), stored)
     _, positions = opened.index.search(stored, 1)
     np.testing.assert_array_equal(positions[:, 0], np.arange(7))
     assert opened.documents([6, 0, 3]) == [documents[6], documents[0], documents[3]]
     assert (opened.manifest.count, opened.manifest.dimension) == (7, 5)
     assert (opened.manifest.model, opened.manifest.fingerprint) == ("some/model", "f" * 64)
+
+
+def test_documents_are_found_by_their_ids(vectors, tmp_path):
+    opened = open_index(build_index(vectors[0], tmp_path / "index"))
+    assert opened.positions(["d6", "d0", "none", "d3", "d3"]) == {"d0": 0, "d3": 3, "d6": 6}
+    assert opened.positions([]) == {}
+
+
+def test_the_settings_of_hnsw_are_kept(vectors, tmp_path):
+    opened = open_index(build_index(vectors[0], tmp_path / "i", kind="hnsw", hnsw=HnswSettings(8, 50, 60)))
+    assert opened.manifest.hnsw == {"M": 8, "efConstruction": 50, "efSearch": 60}
+    graph = opened.index._index.hnsw  # type: ignore[attr-defined]
+    assert (graph.efConstruction, graph.efSearch, graph.nb_neighbors(0)) == (50, 60, 16)
+
+
+def test_an_index_made_before_there_were_kinds_to_choose_from_opens(vectors, tmp_path):
+    index = build_index(vectors[0], tmp_path / "index")
+    manifest = json.loads((index / "manifest.json").read_text())
+    del manifest["hnsw"]
+    (index / "manifest.json").write_text(json.dumps(manifest))
+    assert len(open_index(index).index) == 7
+
+
+def test_an_index_of_a_kind_from_the_future_is_refused(vectors, tmp_path):
+    index = build_index(vectors[0], tmp_path / "index")
+    manifest = json.loads((index / "manifest.json").read_text())
+    (index / "manifest.json").write_text(json.dumps({**manifest, "kind": "ivf"}))
+    with pytest.raises(InputError, match=r"'ivf', expected one of exact, hnsw"):
+        open_index(index)
 
 
 def test_an_index_is_not_overwritten_unless_told(vectors, tmp_path):
@@ -109,7 +204,7 @@ def test_query_vectors_make_no_index(tmp_path, write_vectors):
 
 
 def test_an_unknown_kind_is_refused(vectors, tmp_path):
-    with pytest.raises(ConfigError, match=r"'fast'.*exact"):
+    with pytest.raises(ConfigError, match=r"'fast'.*exact, hnsw"):
         build_index(vectors[0], tmp_path / "index", kind="fast")  # type: ignore[arg-type]
 
 
@@ -145,8 +240,9 @@ def test_a_shard_of_another_shape_is_refused(vectors, tmp_path):
 
 @pytest.mark.parametrize("name", ["index.faiss", "documents.arrow", "manifest.json"])
 @pytest.mark.parametrize("keep", [None, 0, 40, -20])
-def test_a_damaged_index_is_an_input_error(vectors, tmp_path, name, keep):
-    index = build_index(vectors[0], tmp_path / "index")
+@pytest.mark.parametrize("which", ["exact", "hnsw"])
+def test_a_damaged_index_is_an_input_error(vectors, tmp_path, name, keep, which):
+    index = build_index(vectors[0], tmp_path / "index", kind=which)
     content = (index / name).read_bytes()
     (index / name).unlink()
     if keep is not None:

@@ -1,14 +1,14 @@
 """Index directories: an index, the documents' texts in the same order, and where the vectors came from.
 
-manifest.json     kind, counts, and the manifest of the vectors (model, fingerprint, title setting)
-index.faiss       the vectors
+manifest.json     kind and its settings, counts, and the manifest of the vectors (model, fingerprint, titles)
+index.faiss       the vectors, and the graph if the kind is hnsw
 documents.arrow   id, title, text by position; uncompressed, so that it is mapped from disk, not read
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,10 +21,11 @@ from llara.errors import ConfigError, InputError
 from llara.files import atomic_directory, check_output
 from llara.indexes.base import Index
 from llara.indexes.exact import ExactIndex
+from llara.indexes.hnsw import HnswIndex, HnswSettings
 
 __all__ = ["IndexManifest", "Kind", "StoredIndex", "build_index", "open_index"]
 
-Kind = Literal["exact"]
+Kind = Literal["exact", "hnsw"]
 
 _FORMAT = "llara-index/1"
 _INDEX_FILE = "index.faiss"
@@ -43,6 +44,7 @@ class IndexManifest:
     role: Role
     title_separator: str | None
     max_tokens: int | None
+    hnsw: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,30 @@ class StoredIndex:
             for row in map(int, positions)
         ]
 
+    def positions(self, ids: Iterable[str]) -> dict[str, int]:
+        """Where the documents of these ids are; an id that was not indexed is left out. Reads all ids."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-def build_index(vectors: Path, out: Path, *, kind: Kind = "exact", overwrite: bool = False) -> Path:
+        rows = pc.is_in(self._table.column("id"), value_set=pa.array(list(set(ids)), pa.string()))
+        found = np.flatnonzero(rows.to_numpy()).tolist()
+        return {document.id: row for row, document in zip(found, self.documents(found), strict=True)}
+
+
+def build_index(
+    vectors: Path,
+    out: Path,
+    *,
+    kind: Kind = "exact",
+    hnsw: HnswSettings = HnswSettings(),  # noqa: B008 - frozen
+    overwrite: bool = False,
+) -> Path:
     """Build an index directory from the vectors directory of ``encode_file``; returns ``out``.
 
-    The exact index holds all vectors in memory while it is built: 4 N D bytes.
+    All vectors are in memory while it is built: 4 N D bytes, and with hnsw 8 N M more for the links.
 
     Raises:
+        ConfigError: there is no such kind.
         InputError: ``vectors`` is not a complete vectors directory of documents.
         OutputError: ``out`` exists (without ``overwrite``) or cannot be written.
     """
@@ -90,8 +109,10 @@ def build_index(vectors: Path, out: Path, *, kind: Kind = "exact", overwrite: bo
         role=source.role,
         title_separator=source.title_separator,
         max_tokens=source.max_tokens,
+        hnsw=asdict(hnsw) if kind == "hnsw" else None,
     )
-    index = ExactIndex(source.dimension)
+    dimension = source.dimension
+    index: Index = HnswIndex(dimension, hnsw) if kind == "hnsw" else ExactIndex(dimension)
     with atomic_directory(out, overwrite=overwrite) as directory:
         _copy_shards(vectors, source, index, directory / _DOCUMENTS_FILE)
         index.save(directory / _INDEX_FILE)
@@ -114,7 +135,13 @@ def open_index(directory: Path) -> StoredIndex:
         table = pa.ipc.open_file(pa.memory_map(str(directory / _DOCUMENTS_FILE))).read_all()
     except (TypeError, OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{directory} is damaged: {error}; build it again with llara index") from error
-    index = ExactIndex.load(directory / _INDEX_FILE)
+    if manifest.kind not in get_args(Kind):
+        raise InputError(
+            f"{directory} is an index of the kind {manifest.kind!r}, expected one of "
+            f"{', '.join(get_args(Kind))}; build it again with llara index"
+        )
+    load = HnswIndex.load if manifest.kind == "hnsw" else ExactIndex.load
+    index: Index = load(directory / _INDEX_FILE)
     if not len(index) == table.num_rows == manifest.count or index.dimension != manifest.dimension:
         raise InputError(
             f"{directory} is damaged: {manifest.count} documents of dimension {manifest.dimension} expected, "
@@ -124,7 +151,7 @@ def open_index(directory: Path) -> StoredIndex:
     return StoredIndex(path=directory, manifest=manifest, index=index, _table=table)
 
 
-def _copy_shards(vectors: Path, source: VectorsManifest, index: ExactIndex, documents: Path) -> None:
+def _copy_shards(vectors: Path, source: VectorsManifest, index: Index, documents: Path) -> None:
     """Add the vectors of every shard to ``index`` and its texts to the file ``documents``."""
     import pyarrow as pa
     import pyarrow.parquet as pq

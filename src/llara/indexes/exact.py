@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from llara.errors import InputError, OutputError
+from llara.indexes.base import faiss_module, read_faiss, score_and_rank, stored_vectors, write_faiss
 
 __all__ = ["ExactIndex"]
 
@@ -27,7 +25,7 @@ class ExactIndex:
     """
 
     def __init__(self, dimension: int) -> None:
-        self._index: Any = _faiss().IndexFlatIP(dimension)
+        self._index: Any = faiss_module().IndexFlatIP(dimension)
 
     @classmethod
     def from_vectors(cls, vectors: np.ndarray) -> ExactIndex:
@@ -37,33 +35,24 @@ class ExactIndex:
         return index
 
     @classmethod
+    def from_faiss(cls, flat: Any) -> ExactIndex:
+        """Search a flat faiss index of inner products that another object holds."""
+        index = cls.__new__(cls)
+        index._index = flat
+        return index
+
+    @classmethod
     def load(cls, path: Path) -> ExactIndex:
         """Open what ``save`` wrote; the vectors are mapped from disk where the faiss version can.
 
         Raises:
             InputError: the file is missing or damaged.
         """
-        faiss = _faiss()
-        index = cls.__new__(cls)
-        try:
-            # The flag is missing before faiss 1.11; without it the vectors are read into memory.
-            index._index = faiss.read_index(str(path), getattr(faiss, "IO_FLAG_MMAP_IFC", 0))
-        except RuntimeError as error:
-            raise InputError(
-                f"{path} is missing or damaged; build the index again with llara index"
-            ) from error
-        return index
+        return cls.from_faiss(read_faiss(path))
 
     def save(self, path: Path) -> None:
-        """Write the index to ``path``; the file is about 4 N D bytes.
-
-        Raises:
-            OutputError: the disk is full or read-only.
-        """
-        try:
-            _faiss().write_index(self._index, str(path))
-        except RuntimeError as error:
-            raise OutputError(f"cannot write {path}: the disk is full or read-only") from error
+        """See ``Index.save``; the file is about 4 N D bytes."""
+        write_faiss(self._index, path)
 
     def add(self, vectors: np.ndarray) -> None:
         """Append float32 [N, D]."""
@@ -77,8 +66,12 @@ class ExactIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
+    def vectors(self, positions: np.ndarray) -> np.ndarray:
+        """See ``Index.vectors``."""
+        return stored_vectors(self._index)[positions]
+
     def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """See ``Index.search``; each score is the float64 inner product rounded to float32."""
+        """See ``Index.search``."""
         assert vectors.ndim == 2, vectors.shape
         assert vectors.shape[1] == self.dimension, vectors.shape
         assert k >= 1, k
@@ -88,7 +81,7 @@ class ExactIndex:
         positions = np.zeros((len(queries), k), dtype=np.int64)
         if len(queries) == 0 or k == 0:
             return scores, positions
-        stored = self._vectors()
+        stored = stored_vectors(self._index)
         open_queries = np.arange(len(queries))
         num_candidates = k + 16
         while len(open_queries):
@@ -96,26 +89,10 @@ class ExactIndex:
             found_scores, found = self._index.search(queries[open_queries], num_candidates)  # [q, candidates]
             unsettled = []
             for row, query in enumerate(open_queries):
-                exact = stored[found[row]].astype(np.float64) @ queries[query].astype(np.float64)
-                rounded = exact.astype(np.float32)
-                order = np.lexsort((found[row], -rounded))[:k]
-                scores[query], positions[query] = rounded[order], found[row][order]
+                scores[query], positions[query] = score_and_rank(queries[query], stored, found[row], k)
                 # A vector that faiss left out could still belong here if the last one found is this close.
                 if num_candidates < len(self) and found_scores[row, -1] > scores[query, -1] - _TOLERANCE:
                     unsettled.append(query)
             open_queries = np.array(unsettled, dtype=np.int64)
             num_candidates *= 2
         return scores, positions
-
-    def _vectors(self) -> np.ndarray:
-        """A view, not a copy, of the stored vectors: float32 [N, D]."""
-        flat: np.ndarray = _faiss().rev_swig_ptr(self._index.get_xb(), len(self) * self.dimension)
-        return flat.reshape(len(self), self.dimension)
-
-
-def _faiss() -> ModuleType:
-    """Import faiss without its notes about which instruction set it loads."""
-    logging.getLogger("faiss").setLevel(logging.WARNING)
-    import faiss
-
-    return faiss
