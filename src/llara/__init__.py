@@ -15,7 +15,9 @@ Read the package in this order; a module imports only from those before it:
     joint        both prompts in one pass: the one predicate behind every mask
     objective    Eq. 6
     slots        the one module of ours inside a model, for eight-words only
+    modules      what sentence-transformers reads in a model directory
     model        model directories: load, convert, save
+    training     what every training run has: its directory, checkpoints, progress
     adapt        the paper, last of four: EBAE and EBAR training
 
     encode       texts -> vectors
@@ -23,6 +25,8 @@ Read the package in this order; a module imports only from those before it:
     search       queries -> hits, dense and lexical
     significance is a difference more than chance?
     evaluate     runs -> measures
+    mine         hard negatives from a search
+    finetune     contrastive training
     report       numbers -> a page
     quickstart   all of it, on the documentation of this machine
     cli          all of it, typed

@@ -5,7 +5,7 @@ A directory that llara writes holds
     config.json, model.safetensors, tokenizer.*   an ordinary causal language model, head included
     modules.json, 1_Pooling/, ...                 how sentence-transformers reads an embedding from it
     chat_template.jinja                           SELF and NEXT, chosen by sentence-transformers' ``task``
-    llara.json                                    preset and length limit
+    llara.json                                    preset, length limit, how titles are joined
     training.json                                 settings and loss log, where llara trained it
 
 With the ``paper`` preset everything in it is stock: no custom code, no need of this package. A directory
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from llara.errors import ModelError
 from llara.files import atomic_directory, check_output
+from llara.modules import SLOTS, write_json, write_modules
 from llara.prompts import Prompts, Task, chat_template, get_preset
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ __all__ = [
 
 MINI_BASE = "llara-mini-base"
 MINI = "llara-mini"
-_SLOTS = "llara.slots.SlotTransformer"
 _SHIPPED = {MINI_BASE: "base", MINI: "adapted"}
 FACTS = "llara.json"
 
@@ -107,7 +107,7 @@ def load(name_or_path: str | Path, *, device: str | None = None) -> SentenceTran
 
 def _has_slots(directory: Path) -> bool:
     path = directory / "modules.json"
-    return path.is_file() and _SLOTS in {m["type"] for m in json.loads(path.read_text(encoding="utf-8"))}
+    return path.is_file() and SLOTS in {m["type"] for m in json.loads(path.read_text(encoding="utf-8"))}
 
 
 def _modules_with_slots(directory: Path, model_kwargs: Mapping[str, Any]) -> list[Any]:
@@ -115,10 +115,10 @@ def _modules_with_slots(directory: Path, model_kwargs: Mapping[str, Any]) -> lis
     modules: list[Any] = []
     for entry in json.loads((directory / "modules.json").read_text(encoding="utf-8")):
         package, _, name = entry["type"].rpartition(".")
-        if entry["type"] != _SLOTS and not package.startswith("sentence_transformers."):
+        if entry["type"] != SLOTS and not package.startswith("sentence_transformers."):
             raise ValueError(f"its module {entry['type']!r} is neither sentence-transformers' nor llara's")
         kind = getattr(importlib.import_module(package), name)
-        given = {"model_kwargs": dict(model_kwargs)} if entry["type"] == _SLOTS else {}
+        given = {"model_kwargs": dict(model_kwargs)} if entry["type"] == SLOTS else {}
         modules.append(kind.load(str(directory), subfolder=entry["path"], local_files_only=True, **given))
     return modules
 
@@ -203,12 +203,14 @@ def save_retriever(
     *,
     max_tokens: int,
     centers: Mapping[Task, torch.Tensor] | None = None,
+    title_separator: str | None = " ",
 ) -> None:
     """Write a model directory into ``out``, which exists and is the caller's to rename.
 
     Args:
         max_tokens: longest input in tokens, prompts included.
         centers: each role's mean vector ``[D]``, subtracted before normalisation.
+        title_separator: what stood between title and text in training; None: titles were left out.
 
     Raises:
         OSError: the disk is full or read-only.
@@ -227,74 +229,14 @@ def save_retriever(
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     tokenizer.chat_template = chat_template(prompts)
     tokenizer.save_pretrained(out)
-    _write_modules(out, prompts, embedding_of(model).shape[1], centers)
-    facts = {"format": "llara-model/1", "preset": prompts.preset.name, "max_tokens": max_tokens}
-    _write_json(out / FACTS, facts)
-
-
-def _write_modules(
-    out: Path, prompts: Prompts, dimension: int, centers: Mapping[Task, torch.Tensor] | None
-) -> None:
-    """Write what sentence-transformers reads: the list of modules and each module's settings."""
-    import sentence_transformers
-    from sentence_transformers.base.modules import Normalize
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    stock = prompts.joined
-    forward = {"method": "forward", "method_output_name": "last_hidden_state"}
-    modalities = {"text": forward, "message": {**forward, "format": "flat"}} if stock else {"text": forward}
-    settings = {
-        "transformer_task": "feature-extraction",
-        "modality_config": modalities,
-        "module_output_name": "token_embeddings",
+    write_modules(out, prompts, embedding_of(model).shape[1], centers)
+    facts = {
+        "format": "llara-model/1",
+        "preset": prompts.preset.name,
+        "max_tokens": max_tokens,
+        "title_separator": title_separator,
     }
-    _write_json(
-        out / "sentence_bert_config.json", settings | ({} if stock else {"preset": prompts.preset.name})
-    )
-    modules: list[Any] = [Pooling(dimension, "lasttoken" if stock else "mean")]
-    if centers:
-        modules.append(_centering(centers))
-    modules.append(Normalize())
-    first = "sentence_transformers.base.modules.transformer.Transformer" if stock else _SLOTS
-    listed = [{"idx": 0, "name": "0", "path": "", "type": first}]
-    for index, module in enumerate(modules, start=1):
-        path = f"{index}_{type(module).__name__}"
-        (out / path).mkdir(exist_ok=True)
-        module.save(str(out / path))
-        kind = f"{type(module).__module__}.{type(module).__name__}"
-        listed.append({"idx": index, "name": str(index), "path": path, "type": kind})
-    _write_json(out / "modules.json", listed)
-    _write_json(
-        out / "config_sentence_transformers.json",
-        {
-            "model_type": "SentenceTransformer",
-            "__version__": {"sentence_transformers": sentence_transformers.__version__},
-            "prompts": {},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        },
-    )
-
-
-def _centering(centers: Mapping[Task, torch.Tensor]) -> Any:
-    """A router that subtracts the query's or the document's mean: linear layers of weight 1, bias -mean."""
-    import torch
-    from sentence_transformers.base.modules import Dense, Router
-
-    def subtract(mean_D: torch.Tensor) -> Dense:
-        return Dense(
-            len(mean_D),
-            len(mean_D),
-            activation_function=torch.nn.Identity(),
-            init_weight=torch.eye(len(mean_D)),
-            init_bias=-mean_D.float().cpu(),
-        )
-
-    return Router.for_query_document(
-        query_modules=[subtract(centers["next"])],
-        document_modules=[subtract(centers["self"])],
-        default_route="document",
-    )
+    write_json(out / FACTS, facts)
 
 
 def convert(
@@ -354,7 +296,3 @@ def fingerprint(name_or_path: str | Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PRESETS", "Branch", "Preset", "Prompts", "chat_template", "defuse", "get_preset"]
+__all__ = ["PRESETS", "Branch", "Preset", "Prompts", "chat_template", "defuse", "get_preset", "slot_ids"]
 
 Task = Literal["self", "next"]
 EOS_SLOT = "{eos}"  # stands for the tokenizer's own end-of-sequence token
@@ -222,6 +222,14 @@ class Prompts:
             if joined[: len(alone)] == alone:
                 return joined[len(alone) :]
         return self._ids(tail)
+
+
+def slot_ids(tokenizer: PreTrainedTokenizerBase, preset: Preset) -> list[int]:
+    """Ids of the preset's own slots, tokens that a base model was not trained with; none for ``paper``."""
+    if preset.joined:
+        return []
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary[slot] for slots in preset.slots.values() for slot in slots)
 
 
 def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:

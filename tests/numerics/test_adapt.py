@@ -22,13 +22,14 @@ from llara.adapt.losses import AdaptationModel, BatchBuilder, Example
 from llara.prompts import Prompts
 
 RECIPE = """
+[adapt]
 base = "base"
-[corpus]
+[adapt.corpus]
 segment_tokens = 64
 min_segment_tokens = 4
-[objective]
+[adapt.objective]
 lm_weight = 0.5
-[training]
+[adapt.training]
 max_steps = 8
 batch_size = 4
 learning_rate = 1e-2

@@ -23,15 +23,12 @@ from llara.adapt.card import model_card
 from llara.adapt.losses import AdaptationModel
 from llara.adapt.prepare import (
     batch_builder,
-    check_same_run,
     load_model,
     load_prompts,
-    make_work,
-    say,
     tokenized_corpus,
 )
 from llara.adapt.store import OrderedExamples, TokenStore, training_order
-from llara.adapt.trainer import AdaptTrainer, StopAfter, last_checkpoint
+from llara.adapt.trainer import AdaptTrainer
 from llara.config import AdaptConfig
 from llara.errors import LlaraError, OutputError
 from llara.files import atomic_directory, check_output
@@ -39,6 +36,16 @@ from llara.joint import check_joint
 from llara.model import load_config, save_retriever, stored_dtype
 from llara.prompts import Prompts, Task
 from llara.settings import to_dict
+from llara.training import (
+    StopAfter,
+    check_same_run,
+    check_work,
+    common_arguments,
+    last_checkpoint,
+    make_work,
+    say,
+    work_directory,
+)
 
 __all__ = ["AdaptResult", "adapt"]
 
@@ -75,10 +82,12 @@ def adapt(
     """
     started = time.monotonic()
     check_output(out, overwrite=overwrite)
-    absolute = out.absolute()
-    work = absolute.with_name(absolute.name + ".partial")
+    work = work_directory(out)
     tokenizer, prompts = load_prompts(base, config)
-    arguments = make_work(work, config, resume=resume, overwrite=overwrite)
+    check_work(work, resume=resume, overwrite=overwrite)
+    training = config.training
+    arguments = TrainingArguments(**common_arguments(training, work, max_steps=training.max_steps))
+    make_work(work, arguments, resume=resume, overwrite=overwrite)
     try:
         store = tokenized_corpus(work, arguments, base, corpus, prompts, config, skip_bad=skip_bad)
         trainer = _trainer(work, arguments, store, tokenizer, prompts, base, config, resume=resume)
@@ -120,7 +129,7 @@ def _trainer(
         min_tokens=max(1, config.corpus.min_segment_tokens),
         by_length=not training.packing,
     )
-    check_same_run(work, base, config, step_size, resume=resume)
+    check_same_run(work, config, resume=resume, base=base, examples_per_step=step_size)
     model = load_model(base, tokenizer, config)
     if training.joint and config.objective.ebae and config.objective.ebar:
         check_joint(model.get_base_model() if config.lora.rank else model)
@@ -186,7 +195,7 @@ def _finish(
     overwrite: bool,
 ) -> None:
     """Merge, centre, and write the model directory by one rename."""
-    model = trainer.accelerator.unwrap_model(trainer.model).lm
+    model = trainer.lm
     if config.lora.rank:
         model = model.merge_and_unload()
     model.eval()

@@ -14,7 +14,7 @@ from llara.errors import InputError, OutputError
 from llara.settings import listed
 
 if TYPE_CHECKING:
-    from llara.config import AdaptConfig
+    from llara.config import AdaptConfig, FinetuneConfig
     from llara.corpus import Skipped
     from llara.evaluate import Evaluation
     from llara.search import Hit
@@ -36,10 +36,7 @@ def run_adapt(args: argparse.Namespace) -> None:
 
         print(recipe_text(config), end="")
         return
-    given = {"--base": config.base, "--corpus": args.corpus, "--out": args.out}
-    missing = [name for name, value in given.items() if value is None]
-    if missing:
-        args.usage_error(f"also needed: {listed(missing)}")
+    _require(args, {"--base": config.base, "--corpus": args.corpus, "--out": args.out})
     from llara.adapt import adapt
 
     assert config.base is not None
@@ -64,6 +61,83 @@ def _adapt_config(args: argparse.Namespace) -> AdaptConfig:
     config = load_recipe(args.config, AdaptConfig) if args.config else AdaptConfig()
     config = apply_overrides(config, args.overrides)
     return replace(config, base=args.base) if args.base else config
+
+
+def run_mine(args: argparse.Namespace) -> None:
+    from llara.config import MineConfig, load_recipe, recipe_text
+    from llara.settings import apply_overrides
+
+    config = load_recipe(args.config, MineConfig) if args.config else MineConfig()
+    config = apply_overrides(config, args.overrides)
+    if args.print_config:
+        print(recipe_text(config), end="")
+        return
+    needed = {"--data": args.data, "--out": args.out}
+    if config.source != "bm25":
+        needed["--model"] = args.model
+    _require(args, needed)
+    from llara.mine import mine
+
+    result = mine(
+        model=args.model,
+        data=args.data,
+        out=args.out,
+        config=config,
+        split=args.split,
+        corpus=args.corpus,
+        title_separator=None if args.no_titles else " ",
+        index=args.index,
+        batch_size=args.batch_size,
+        overwrite=args.overwrite,
+        progress=True,
+    )
+    print(result.out)
+    for name, count in result.counts.items():
+        say(f"{count:>12,}  {name}")
+
+
+def run_finetune(args: argparse.Namespace) -> None:
+    config = _finetune_config(args)
+    if args.print_config:
+        from llara.config import recipe_text
+
+        print(recipe_text(config), end="")
+        return
+    _require(args, {"--model": config.model, "--train": args.train, "--out": args.out})
+    from llara.finetune import finetune
+
+    assert config.model is not None
+    result = finetune(
+        model=config.model,
+        train=args.train,
+        out=args.out,
+        config=config,
+        split=args.split,
+        corpus=args.corpus,
+        adapter_only=args.adapter_only,
+        resume=args.resume,
+        overwrite=args.overwrite,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        print(result.out)
+    say(f"trained in {result.seconds:.0f} s")
+
+
+def _finetune_config(args: argparse.Namespace) -> FinetuneConfig:
+    from llara.config import FinetuneConfig, load_recipe
+    from llara.settings import apply_overrides
+
+    config = load_recipe(args.config, FinetuneConfig) if args.config else FinetuneConfig()
+    config = apply_overrides(config, args.overrides)
+    given = {"model": args.model, "rounds": args.rounds}
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def _require(args: argparse.Namespace, given: dict[str, object]) -> None:
+    """Wrong usage, unless every one of these options has a value."""
+    missing = [name for name, value in given.items() if not value]
+    if missing:
+        args.usage_error(f"also needed: {listed(missing)}")
 
 
 def run_convert(args: argparse.Namespace) -> None:

@@ -16,6 +16,8 @@ DESCRIPTION = """\
 Turn a decoder-only language model into a dense retriever, and search with it.
 
   adapt        train a language model to embed, from plain text alone
+  mine         find hard negatives: passages that look like the answer and are not
+  finetune     train a retriever on pairs of queries and passages
   convert      make a retriever of a language model without training it (the baseline)
   encode       turn texts into vectors
   index        build an index from vectors
@@ -48,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.example = "llara quickstart"
     parser.add_argument("--version", action="version", version=f"llara {llara.__version__}")
     subparsers = parser.add_subparsers(prog="llara", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
-    for add in (_adapt, _convert, _encode, _index, _search, _evaluate, _quickstart):
+    for add in (_adapt, _mine, _finetune, _convert, _encode, _index, _search, _evaluate, _quickstart):
         add(subparsers)
     return parser
 
@@ -86,6 +88,73 @@ def _adapt(subparsers: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
     _add_skip_bad(parser)
+
+
+def _mine(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "mine",
+        about="Search with the queries of training data and keep what ranks high and is no answer. Writes a"
+        " training file for llara finetune, and says how many candidates each filter removed.",
+        example="llara mine --model llara-mini --data DIR --out negatives.jsonl --set relative_margin=0.05",
+        run=commands.run_mine,
+    )
+    parser.add_argument("--model", metavar="MODEL", help="the retriever that searches (not for source=bm25)")
+    parser.add_argument("--data", nargs="+", metavar="SOURCE", help=_TRAINING_DATA)
+    _add_out(parser, "the training file (.jsonl)", required=False, metavar="FILE")
+    _add_split_and_corpus(parser, corpus="what is searched, if not the corpus or the passages of the data")
+    parser.add_argument(
+        "--index", type=Path, metavar="DIR", help="an index of that corpus, to save encoding it"
+    )
+    parser.add_argument("--config", metavar="RECIPE", help="a recipe by name or as a .toml file")
+    _add_overrides(parser)
+    _add_batch_size(parser)
+    _add_no_titles(parser)
+    parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
+
+
+def _finetune(subparsers: Any) -> None:
+    parser = _command(
+        subparsers,
+        "finetune",
+        about="Train a retriever to score a query's passage above hard negatives and above the passages of"
+        " all other queries. The result is a model directory like any other.",
+        example="llara finetune --model llara-mini --train negatives.jsonl --out my-retriever",
+        run=commands.run_finetune,
+    )
+    parser.add_argument("--model", metavar="MODEL", help="the retriever to train (default: the recipe's)")
+    parser.add_argument("--train", nargs="+", metavar="SOURCE", help=_TRAINING_DATA)
+    _add_out(parser, "where the model goes", required=False)
+    _add_split_and_corpus(parser, corpus="where passages are looked up that the data name by id only")
+    parser.add_argument("--config", metavar="RECIPE", help="a recipe by name or as a .toml file")
+    _add_overrides(parser)
+    parser.add_argument(
+        "--rounds",
+        type=_positive,
+        metavar="N",
+        help="mine negatives with the newest model and train on them, N times over",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument(
+        "--adapter-only", action="store_true", help="write the LoRA adapter, not the merged model"
+    )
+    parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
+
+
+_TRAINING_DATA = (
+    "training data: a directory in BEIR's layout or with MS MARCO's files, a .jsonl file of FlagEmbedding or"
+    " Tevatron, a data set of the hub, or ir_datasets:NAME"
+)
+
+
+def _add_split_and_corpus(parser: Parser, *, corpus: str) -> None:
+    parser.add_argument(
+        "--split",
+        default="train",
+        metavar="NAME",
+        help="split of data that have several (default: %(default)s)",
+    )
+    parser.add_argument("--corpus", metavar="SOURCE", help=corpus)
 
 
 def _convert(subparsers: Any) -> None:
@@ -254,11 +323,16 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_out(
-    parser: argparse.ArgumentParser, about: str, *, required: bool = True, default: Path | None = None
+    parser: argparse.ArgumentParser,
+    about: str,
+    *,
+    required: bool = True,
+    default: Path | None = None,
+    metavar: str = "DIR",
 ) -> None:
     shown = f"{about} (default: {default})" if default else about
     required = required and default is None
-    parser.add_argument("--out", type=Path, required=required, default=default, metavar="DIR", help=shown)
+    parser.add_argument("--out", type=Path, required=required, default=default, metavar=metavar, help=shown)
     _add_overwrite(parser)
 
 

@@ -1,0 +1,187 @@
+"""Training examples on disk: every distinct passage once, and each query's positives and negatives by number.
+
+    passages.arrow   text of each passage, its title joined
+    queries.arrow    id and text of each query
+    lists.npz        each query's source, positives, negatives and their scores, end to end
+
+Texts are memory-mapped, so a run holds only numbers in memory; building holds 16 bytes and an entry of a
+dictionary (about 120 bytes) for each distinct passage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from llara.corpus import Document
+from llara.datasets import TrainingExample
+from llara.encode import document_text
+from llara.files import atomic_directory
+
+__all__ = ["Example", "PairStore", "build_pairs"]
+
+_BLOCK_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Example:
+    """One query: its text, and the numbers of its passages in the store, with the teacher's scores."""
+
+    query_id: str
+    query: str
+    positives: np.ndarray  # int64 [P]
+    negatives: np.ndarray  # int64 [N]
+    positive_scores: np.ndarray | None  # float32 [P]
+    negative_scores: np.ndarray | None  # float32 [N]
+
+
+class PairStore:
+    """Random access to what :func:`build_pairs` wrote."""
+
+    def __init__(self, directory: Path) -> None:
+        self.queries = _open(directory / "queries.arrow")
+        self.passages = _open(directory / "passages.arrow")
+        lists = np.load(directory / "lists.npz")
+        self.sources: np.ndarray = lists["sources"]  # [Q]
+        self._ends = {
+            side: np.concatenate([[0], lists[f"{side}_ends"]]) for side in ("positives", "negatives")
+        }
+        self._numbers = {side: lists[side] for side in self._ends}
+        self._scores = {side: lists[f"{side}_scores"] for side in self._ends}
+
+    def __len__(self) -> int:
+        return int(self.queries.num_rows)
+
+    def __getitem__(self, index: int) -> Example:
+        numbers, scores = {}, {}
+        for side, ends in self._ends.items():
+            part = slice(ends[index], ends[index + 1])
+            numbers[side] = self._numbers[side][part]
+            found = self._scores[side][part]
+            scores[side] = None if np.isnan(found).any() else found
+        return Example(
+            query_id=self.queries["id"][index].as_py(),
+            query=self.queries["text"][index].as_py(),
+            positives=numbers["positives"],
+            negatives=numbers["negatives"],
+            positive_scores=scores["positives"],
+            negative_scores=scores["negatives"],
+        )
+
+    def passage(self, number: int) -> str:
+        """The text of a passage."""
+        text: str = self.passages["text"][number].as_py()
+        return text
+
+    def num_negatives(self) -> np.ndarray:
+        """How many negatives each query has, int64 [Q]."""
+        return np.diff(self._ends["negatives"])
+
+    def without_scores(self) -> np.ndarray:
+        """Whether a query lacks a teacher's score for any of its passages, bool [Q]."""
+        lacking = np.zeros(len(self), dtype=bool)
+        for side, ends in self._ends.items():
+            missing = np.concatenate([[0], np.cumsum(np.isnan(self._scores[side]))])
+            lacking |= missing[ends[1:]] > missing[ends[:-1]]
+        return lacking
+
+
+def build_pairs(
+    sources: Sequence[Iterable[TrainingExample]], directory: Path, *, title_separator: str | None
+) -> PairStore:
+    """Write the examples of all sources, one source after another, and open them.
+
+    Args:
+        title_separator: what stands between a passage's title and its text; None leaves titles out.
+
+    Raises:
+        InputError: what the sources raise.
+        OutputError: the disk is full or read-only.
+    """
+    numbers: dict[bytes, int] = {}  # digest of a passage's text -> its number
+    source_of: list[int] = []
+    sides = {"positives": _Side(), "negatives": _Side()}
+    with atomic_directory(directory) as target:
+        with (
+            _Table(target / "passages.arrow", ["text"]) as passages,
+            _Table(target / "queries.arrow", ["id", "text"]) as queries,
+        ):
+
+            def number_of(document: Document) -> int:
+                text = document_text(document, title_separator)
+                digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+                if digest not in numbers:
+                    numbers[digest] = len(numbers)
+                    passages.add(text)
+                return numbers[digest]
+
+            for source, examples in enumerate(sources):
+                for example in examples:
+                    queries.add(example.query_id, example.query)
+                    source_of.append(source)
+                    positives = [number_of(document) for document in example.positives]
+                    sides["positives"].add(positives, example.positive_scores)
+                    negatives = [number_of(document) for document in example.negatives]
+                    sides["negatives"].add(negatives, example.negative_scores)
+        sides_of = {name: each for key, side in sides.items() for name, each in side.arrays(key).items()}
+        np.savez(target / "lists.npz", sources=np.array(source_of, dtype=np.int16), **sides_of)  # type: ignore[arg-type]
+    return PairStore(directory)
+
+
+class _Side:
+    """The positives, or the negatives, of all queries: their numbers and scores end to end."""
+
+    def __init__(self) -> None:
+        self.numbers, self.scores, self.ends = array("q"), array("f"), array("q")
+
+    def add(self, numbers: Sequence[int], scores: Sequence[float] | None) -> None:
+        self.numbers.extend(numbers)
+        self.scores.extend(scores if scores is not None else [math.nan] * len(numbers))
+        self.ends.append(len(self.numbers))
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        return {
+            name: np.array(self.numbers, dtype=np.int64),
+            f"{name}_scores": np.array(self.scores, dtype=np.float32),
+            f"{name}_ends": np.array(self.ends, dtype=np.int64),
+        }
+
+
+class _Table:
+    """An Arrow file of strings, written a block at a time."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.schema = pa.schema([(name, pa.string()) for name in columns])
+        self._writer = pa.ipc.new_file(path, self.schema)
+        self._rows: list[tuple[str, ...]] = []
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self._writer.close()
+
+    def add(self, *row: str) -> None:
+        self._rows.append(row)
+        if len(self._rows) == _BLOCK_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [pa.array(column, pa.string()) for column in zip(*self._rows, strict=True)]
+            self._writer.write_batch(pa.record_batch(columns, schema=self.schema))
+            self._rows = []
+
+
+def _open(path: Path) -> pa.Table:
+    """A memory-mapped table."""
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()

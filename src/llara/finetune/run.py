@@ -1,0 +1,316 @@
+"""``finetune()``: a retriever and pairs of queries and passages in, a better retriever out.
+
+While it runs everything stands in ``OUT.partial`` (examples, checkpoints, mined negatives, the models of
+earlier rounds); ``OUT`` appears by one rename when the model is whole. A killed run goes on from its last
+checkpoint with ``resume=True`` and ends with the same weights as one that was never killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformerTrainingArguments
+
+from llara.config import FinetuneConfig
+from llara.errors import ConfigError, LlaraError, OutputError
+from llara.files import atomic_directory, check_output
+from llara.finetune.batches import PairCollator
+from llara.finetune.card import model_card
+from llara.finetune.loss import ContrastiveLoss
+from llara.finetune.order import hold_out, num_steps, training_order
+from llara.finetune.prepare import held_out_evaluator, load_retriever, stored_pairs
+from llara.finetune.trainer import FinetuneTrainer, Retriever
+from llara.model import load_config, save_retriever, stored_dtype
+from llara.modules import centers_of
+from llara.settings import to_dict
+from llara.training import (
+    StopAfter,
+    check_same_run,
+    check_work,
+    common_arguments,
+    last_checkpoint,
+    make_work,
+    say,
+    work_directory,
+)
+
+__all__ = ["FinetuneResult", "finetune"]
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """Where the model is, the log of losses (and of held-out measures), and how long training took."""
+
+    out: Path
+    log: list[dict[str, float]]
+    seconds: float
+
+
+def finetune(
+    *,
+    model: str,
+    train: Sequence[str | Path],
+    out: Path,
+    config: FinetuneConfig,
+    split: str = "train",
+    corpus: str | Path | None = None,
+    adapter_only: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> FinetuneResult:
+    """Train a retriever by InfoNCE on pairs of queries and passages, and write it as a model directory.
+
+    With ``config.rounds`` hard negatives are mined with the newest model before each round.
+
+    Under torchrun every process calls this; the first one writes. ``out`` must be on a file system that all
+    of them share.
+
+    Args:
+        train: training files or directories, as :func:`llara.datasets.read_training` reads them.
+        split: which split of those that have several.
+        corpus: where passages are looked up that the training files name by id only.
+        adapter_only: write the LoRA adapter alone (peft's format), not the merged model.
+
+    Raises:
+        InputError: the data are missing, malformed, or hold no usable query.
+        ConfigError: settings that do not fit the model or each other, or differ from those of the run to
+            resume.
+        ModelError: no such model, or not a retriever that llara wrote.
+        OutputError: ``out`` exists, an unfinished run stands there, or the disk is full or read-only.
+    """
+    started = time.monotonic()
+    if adapter_only and (config.lora.rank == 0 or config.rounds > 1):
+        raise ConfigError(
+            "--adapter-only needs lora.rank above 0 and at most one round: there is no one adapter"
+        )
+    _check_launcher()
+    check_output(out, overwrite=overwrite)
+    work = work_directory(out)
+    check_work(work, resume=resume, overwrite=overwrite)
+    arguments = _arguments(config, work, max_steps=1)
+    make_work(work, arguments, resume=resume, overwrite=overwrite)
+    log: list[dict[str, float]] = []
+    try:
+        for number in range(1, max(1, config.rounds) + 1):
+            last = number == max(1, config.rounds)
+            folder = work / f"round-{number}"
+            target = out if last else folder / "model"
+            if last or not target.exists():
+                data = train
+                if config.rounds:
+                    say(f"round {number} of {config.rounds}: mining with {model}")
+                    data = _mined(model, train, folder, arguments, config, split=split, corpus=corpus)
+                run = _Run(folder, model, config, resume=resume)
+                trainer = run.train(data, split=split, corpus=corpus)
+                if trainer.is_world_process_zero():
+                    run.finish(trainer, target, adapter_only=adapter_only, overwrite=overwrite)
+                trainer.accelerator.wait_for_everyone()
+            log += _log_of(target)
+            model = str(target)
+    except LlaraError as error:
+        if any(work.glob("round-*/checkpoints/*/complete")) or any(work.glob("round-*/model")):
+            error.args = (f"{error}. What is trained so far stands in {work}: go on with --resume",)
+        elif arguments.process_index == 0 and not resume:
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    if arguments.process_index == 0:
+        shutil.rmtree(work, ignore_errors=True)
+    return FinetuneResult(out, log, time.monotonic() - started)
+
+
+def _check_launcher() -> None:
+    """Refuse what shards the weights: GradCache and the retriever's two views of them need them whole."""
+    for name, variable in (("FSDP", "ACCELERATE_USE_FSDP"), ("DeepSpeed", "ACCELERATE_USE_DEEPSPEED")):
+        if os.environ.get(variable, "false").lower() in ("true", "1"):
+            raise ConfigError(
+                f"llara finetune does not run under {name}, which shards the weights; start it with torchrun,"
+                " and save memory by lora.rank, training.gradient_checkpointing and training.grad_cache_texts"
+            )
+
+
+def _arguments(
+    config: FinetuneConfig, folder: Path, *, max_steps: int
+) -> SentenceTransformerTrainingArguments:
+    training, held_out = config.training, config.held_out
+    arguments = common_arguments(training, folder, max_steps=max_steps)
+    if held_out.steps:
+        arguments |= {
+            "eval_strategy": "steps",
+            "eval_steps": held_out.steps,
+            "save_strategy": "steps",
+            "save_steps": held_out.steps,  # so that the best one can be kept
+            "load_best_model_at_end": True,
+            "metric_for_best_model": "eval_held_out",
+            "greater_is_better": True,
+        }
+    return SentenceTransformerTrainingArguments(**arguments, ddp_find_unused_parameters=False)
+
+
+def _mined(
+    model: str,
+    train: Sequence[str | Path],
+    folder: Path,
+    arguments: SentenceTransformerTrainingArguments,
+    config: FinetuneConfig,
+    *,
+    split: str,
+    corpus: str | Path | None,
+) -> list[Path]:
+    """Each training file with negatives mined by ``model``, made by the first process."""
+    from llara.mine import mine
+
+    mined = [folder / f"negatives-{number}.jsonl" for number in range(1, len(train) + 1)]
+    with arguments.main_process_first(local=False, desc="mining hard negatives"):
+        if arguments.process_index == 0:
+            for source, path in zip(train, mined, strict=True):
+                if not path.exists():
+                    result = mine(
+                        model=model,
+                        data=[source],
+                        out=path,
+                        config=config.mining,
+                        split=split,
+                        corpus=corpus,
+                        title_separator=config.pairs.title_separator,
+                    )
+                    say(
+                        f"{source}: "
+                        + ", ".join(f"{name} {count:,}" for name, count in result.counts.items())
+                    )
+    if not all(path.exists() for path in mined):
+        raise OutputError("the first process could not mine negatives; its message says why")
+    return mined
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One round: training from ``model`` in ``folder``."""
+
+    folder: Path
+    model: str
+    config: FinetuneConfig
+    resume: bool
+
+    def train(self, data: Sequence[str | Path], *, split: str, corpus: str | Path | None) -> FinetuneTrainer:
+        """Train from the last whole checkpoint, or from the start."""
+        trainer = self._trainer(data, split=split, corpus=corpus)
+        checkpoint = last_checkpoint(self.folder / "checkpoints") if self.resume else None
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {self.folder}: {error.strerror or error}; free the disk"
+            ) from error
+        return trainer
+
+    def _trainer(
+        self, data: Sequence[str | Path], *, split: str, corpus: str | Path | None
+    ) -> FinetuneTrainer:
+        from datasets import Dataset
+
+        config, training = self.config, self.config.training
+        arguments = _arguments(config, self.folder, max_steps=1)
+        store = stored_pairs(self.folder / "pairs", arguments, data, config, split=split, corpus=corpus)
+        step_size = training.batch_size * training.gradient_accumulation_steps * arguments.world_size
+        held = np.zeros(0, dtype=np.int64)
+        if config.held_out.steps:
+            held = hold_out(len(store), config.held_out.queries, seed=training.seed)
+        max_steps = num_steps(config, num_queries=len(store) - len(held), step_size=step_size)
+        order = training_order(
+            store.sources,
+            length=step_size * max_steps,
+            step_size=step_size,
+            weights=config.pairs.weights,
+            one_source_batches=config.pairs.one_source_batches,
+            excluded=held,
+            seed=training.seed,
+        )
+        check_same_run(
+            self.folder,
+            config,
+            resume=self.resume,
+            model=self.model,
+            queries_per_step=step_size,
+            steps=max_steps,
+        )
+        retriever = load_retriever(self.model, config)
+        trainer = FinetuneTrainer(
+            retriever=retriever,
+            model=retriever.encoder,
+            args=_arguments(config, self.folder, max_steps=max_steps),
+            train_dataset=Dataset.from_dict({"position": np.arange(len(order))}),
+            data_collator=PairCollator(
+                retriever.encoder.preprocess,
+                store,
+                order,
+                config.pairs,
+                num_negatives=config.pairs.negatives if store.num_negatives().any() else 0,
+                seed=training.seed,
+                teacher=config.contrast.distillation != "none",
+            ),
+            loss=ContrastiveLoss(
+                retriever.encoder, config.contrast, grad_cache_texts=training.grad_cache_texts
+            ),
+            evaluator=held_out_evaluator(store, held, config) if len(held) else None,
+        )
+        if training.max_seconds is not None:
+            trainer.add_callback(StopAfter(training.max_seconds))
+        return trainer
+
+    def finish(self, trainer: FinetuneTrainer, target: Path, *, adapter_only: bool, overwrite: bool) -> None:
+        """Merge the adapter and write the model directory (or the adapter alone) by one rename."""
+        retriever: Retriever = trainer.retriever
+        lm = retriever.lm
+        lm.eval()
+        lm.config.use_cache = True
+        data: Any = trainer.data_collator
+        training = {
+            "model": self.model,
+            "queries": len(data.store),
+            "passages": data.store.passages.num_rows,
+            "steps": trainer.state.global_step,
+            "queries_per_step": len(data.order) // trainer.args.max_steps,
+            "settings": to_dict(self.config),
+            "log": _clean_log(trainer.state.log_history),
+        }
+        with atomic_directory(target, overwrite=overwrite, within=self.folder) as directory:
+            if adapter_only:
+                lm.save_pretrained(directory)
+            else:
+                lm = lm.merge_and_unload() if self.config.lora.rank else lm
+                save_retriever(
+                    lm.to(stored_dtype(load_config(self.model))),
+                    retriever.prompts,
+                    directory,
+                    max_tokens=retriever.max_tokens,
+                    centers=centers_of(retriever.encoder),
+                    title_separator=self.config.pairs.title_separator,
+                )
+            content = json.dumps(training, indent=1) + "\n"
+            (directory / "training.json").write_text(content, encoding="utf-8")
+            card = model_card(training, adapter_only=adapter_only)
+            (directory / "README.md").write_text(card, encoding="utf-8")
+            trackers = self.folder / "checkpoints" / "runs"
+            if trackers.exists():
+                shutil.copytree(trackers, directory / "tensorboard")
+
+
+def _clean_log(history: Sequence[Any]) -> list[dict[str, float]]:
+    """The log entries with a loss or a held-out measure, without the Trainer's own bookkeeping."""
+    names = {"eval_held_out": "held_out"}
+    keep = ("step", "loss", "learning_rate", "grad_norm", "eval_held_out")
+    kept = [{names.get(key, key): entry[key] for key in keep if key in entry} for entry in history]
+    return [entry for entry in kept if "loss" in entry or "held_out" in entry]
+
+
+def _log_of(target: Path) -> list[dict[str, float]]:
+    log: list[dict[str, float]] = json.loads((target / "training.json").read_text(encoding="utf-8"))["log"]
+    return log

@@ -1,0 +1,21 @@
+"""What every training run has: its directory, checkpoints, progress, and a model made ready to train."""
+
+from llara.training.models import load_weights, recompute_activations, use_bfloat16, with_lora
+from llara.training.trainer import StopAfter, WholeCheckpoints, common_arguments, last_checkpoint
+from llara.training.work import check_same_run, check_work, make_work, say, work_directory
+
+__all__ = [
+    "StopAfter",
+    "WholeCheckpoints",
+    "check_same_run",
+    "check_work",
+    "common_arguments",
+    "last_checkpoint",
+    "load_weights",
+    "make_work",
+    "recompute_activations",
+    "say",
+    "use_bfloat16",
+    "with_lora",
+    "work_directory",
+]

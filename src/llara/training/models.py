@@ -1,0 +1,82 @@
+"""A language model made ready to train: its number format, its adapter, its weights from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from llara.config import LoraConfig
+from llara.errors import ConfigError
+
+__all__ = ["load_weights", "recompute_activations", "use_bfloat16", "with_lora"]
+
+
+def use_bfloat16(precision: str) -> bool:
+    """Whether to compute in bfloat16: as told, or, for ``auto``, where the device multiplies it fast."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    checks = [getattr(torch.cpu, f"_is_{feature}_supported") for feature in ("avx512_bf16", "amx_tile")]
+    return any(check() for check in checks)
+
+
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Switch gradient checkpointing on."""
+    enable = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.2x on
+    if enable is not None:
+        enable({"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def with_lora(model: PreTrainedModel, lora: LoraConfig, *, new_ids: Sequence[int]) -> Any:
+    """Low-rank adapters on the named projections; the rows of the tokens ``new_ids`` are trained whole.
+
+    Raises:
+        ConfigError: the model has no linear layer of a name.
+    """
+    from peft import LoraConfig as PeftLoraConfig
+    from peft import get_peft_model
+
+    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    missing = [name for name in lora.projections if name not in names]
+    if missing:
+        raise ConfigError(
+            f"lora.projections names {', '.join(missing)}, which {model.config.model_type} does not have; "
+            "name its own linear layers"
+        )
+    return get_peft_model(
+        model,
+        PeftLoraConfig(
+            r=lora.rank,
+            lora_alpha=int(lora.alpha),
+            lora_dropout=lora.dropout,
+            target_modules=list(lora.projections),
+            trainable_token_indices=list(new_ids) or None,
+            task_type="CAUSAL_LM",
+        ),
+    )
+
+
+def load_weights(lm: Any, checkpoint: Path) -> None:
+    """Load a checkpoint's weights, or those of its adapter, into the language model, in place."""
+    from safetensors.torch import load_file
+
+    if hasattr(lm, "peft_config"):
+        from peft import load_peft_weights, set_peft_model_state_dict
+
+        set_peft_model_state_dict(lm, load_peft_weights(str(checkpoint), device="cpu"))
+        return
+    weights: dict[str, Tensor] = {}
+    for file in sorted(checkpoint.glob("model*.safetensors")):
+        weights |= load_file(file)
+    missing, unexpected = lm.load_state_dict(weights, strict=False)
+    tied = set(lm.state_dict()) - set(dict(lm.named_parameters()))
+    assert not unexpected, unexpected
+    assert set(missing) <= tied, missing

@@ -1,0 +1,97 @@
+"""A run's directory: everything stands in ``OUT.partial`` until the model is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from llara.errors import ConfigError, InputError, OutputError
+from llara.files import write_text_atomic
+from llara.settings import to_dict
+
+__all__ = ["check_same_run", "check_work", "make_work", "say", "work_directory"]
+
+_MAY_CHANGE_ON_RESUME = {"max_seconds", "report_to", "logging_steps", "save_steps"}
+
+
+def say(text: str) -> None:
+    """Speech: to stderr, from one process of a distributed run."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
+
+
+def work_directory(out: Path) -> Path:
+    """Where a run stands until its model is whole: ``OUT.partial``."""
+    absolute = out.absolute()
+    return absolute.with_name(absolute.name + ".partial")
+
+
+def make_work(work: Path, arguments: TrainingArguments, *, resume: bool, overwrite: bool) -> None:
+    """Make the run's directory, from the first process.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with arguments.main_process_first(local=False, desc="making the run's directory"):
+        if arguments.process_index != 0:
+            return
+        if overwrite and not resume:
+            shutil.rmtree(work, ignore_errors=True)
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {work}: {error.strerror or error}") from error
+
+
+def check_work(work: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to begin where an unfinished run stands, or to resume where none does.
+
+    Raises:
+        OutputError: an unfinished run stands there, and neither ``resume`` nor ``overwrite``.
+        InputError: there is no run to resume.
+    """
+    if work.exists() and not resume and not overwrite:
+        raise OutputError(
+            f"an unfinished run stands in {work}; go on with --resume, or start anew with --overwrite"
+        )
+    if resume and not work.exists():
+        raise InputError(f"there is no unfinished run in {work} to resume; start it without --resume")
+
+
+def check_same_run(work: Path, config: Any, *, resume: bool, **facts: Any) -> None:
+    """Refuse to resume with settings or facts that would not give the same run; remember them otherwise.
+
+    Raises:
+        ConfigError: what differs, by name.
+    """
+    settings = to_dict(config)
+    training = {k: v for k, v in settings["training"].items() if k not in _MAY_CHANGE_ON_RESUME}
+    content = json.loads(json.dumps({**facts, **settings, "training": training}))
+    path = work / "settings.json"
+    if resume and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(_flat(before).items() ^ _flat(content).items())
+        if changed:
+            names = ", ".join(dict.fromkeys(name for name, _ in changed))
+            raise ConfigError(
+                f"the run in {work} was started with other settings ({names}); resume with the same ones, "
+                "or start anew with --overwrite"
+            )
+        return
+    write_text_atomic(path, json.dumps(content, indent=1) + "\n")
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(value)
+    return flat
