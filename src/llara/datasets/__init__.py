@@ -1,8 +1,8 @@
 """Data sets: collections that are searched and judged, and examples that are trained on.
 
 Reading order: ``collections`` (a corpus, queries and judgements, in BEIR's layout), ``examples`` (what a
-training example is, and what is left out), ``jsonl_layouts``, ``training`` (one source of any layout ->
-a stream of examples).
+training example is, and what is left out), ``jsonl_layouts``, ``msmarco`` and ``hub`` (the layouts that
+examples come in), ``training`` (any source -> a stream of examples, and back to a file).
 """
 
 from llara.datasets.collections import (

@@ -112,6 +112,52 @@ class QueryById(NamedTuple):
     where: str
 
 
+class JudgedIds:
+    """Gathers judgements line by line: for each query the ids of its positives and its negatives.
+
+    In memory: each judgement's pair of ids, a passage id once and eight bytes wherever else it comes.
+
+    >>> judged = JudgedIds()
+    >>> judged.add("qrels.tsv:1", "q1", "d1", positive=True)
+    >>> judged.add("qrels.tsv:2", "q1", "d2", positive=False)
+    >>> judged.with_texts([Document("q1", "Who purrs?")], DataReport(), source="queries.tsv")
+    [QueryById(query_id='q1', query='Who purrs?', positives=['d1'], negatives=['d2'], where='qrels.tsv:1')]
+    """
+
+    def __init__(self) -> None:
+        self.queries: dict[str, QueryById] = {}
+        self._ids: dict[str, str] = {}
+
+    def add(self, where: str, query_id: str, passage_id: str, *, positive: bool) -> None:
+        if query_id not in self.queries:
+            self.queries[query_id] = QueryById(query_id, "", [], [], where)
+        query = self.queries[query_id]
+        passages = query.positives if positive else query.negatives
+        passages.append(self._ids.setdefault(passage_id, passage_id))
+
+    def with_texts(self, texts: Iterable[Document], report: DataReport, *, source: str) -> list[QueryById]:
+        """The queries in the order they came in, with their texts out of ``texts``, which is read once.
+
+        Raises:
+            InputError: a query id has two texts.
+        """
+        found: dict[str, str] = {}
+        for text in texts:
+            if text.id not in self.queries:
+                continue
+            if text.id in found:
+                if found[text.id] != text.text:
+                    raise InputError(
+                        f"{source}: the query id {text.id!r} has two texts; expected one to an id"
+                    )
+                report.count("repeated_queries", f"{source} ({text.id!r})")
+            found.setdefault(text.id, text.text)
+        for query_id, query in self.queries.items():
+            if query_id not in found:
+                report.count("unknown_queries", f"{query.where} ({query_id!r})")
+        return [query._replace(query=found[i]) for i, query in self.queries.items() if i in found]
+
+
 def text_id(text: str) -> str:
     """An id for a passage that has none: the same for the same text, 16 hexadecimal digits.
 

@@ -3,12 +3,12 @@
 The keys of the first record tell the layout:
 
     FlagEmbedding     query, pos and neg (lists of texts); pos_scores and neg_scores; query_id or id
-    Tevatron          query_id, query, positive_passages and negative_passages (objects of docid, title,
-                      text), each passage perhaps with a teacher's "score"
+    Tevatron          query, positive_passages and negative_passages (objects of docid, title, text;
+                      a teacher's score); query_id
     Tevatron, by id   query_id, query_text or query, positive_document_ids and negative_document_ids
 
-What stands after a semicolon or "perhaps" may be missing, and so may the negatives. A title "-" is
-Tevatron's word for none.
+What stands after a semicolon may be missing, and so may titles and negatives. A query without an id has
+its place for one, a passage without an id a digest of its text. A title "-" is Tevatron's word for none.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def passages_of(corpus: str | Path) -> Iterator[Document]:
 
 
 def _flag_embedding(where: str, record: Mapping[str, object]) -> TrainingExample:
-    query = _query(where, record, Fields(id="query_id" if "query_id" in record else "id", text="query"))
+    query = _query(where, record, text="query")
     sides: list[tuple[Document, ...]] = []
     for name in ("pos", "neg"):
         passages = [
@@ -130,13 +130,13 @@ def _flag_embedding(where: str, record: Mapping[str, object]) -> TrainingExample
 
 
 def _tevatron(where: str, record: Mapping[str, object]) -> TrainingExample:
-    query = _query(where, record, Fields(id="query_id", text="query"))
+    query = _query(where, record, text="query")
     sides: list[tuple[Document, ...]] = []
     scores: list[tuple[float, ...] | None] = []
     for name in ("positive_passages", "negative_passages"):
         passages: list[Document] = []
         side_scores: list[object] = []
-        for n, passage in enumerate(_list(where, record, name)):
+        for n, passage in enumerate(_objects(where, record, name)):
             place = f"{where}: {name}[{n}]"
             if not isinstance(passage, dict):
                 _unexpected(place, passage, "an object with docid and text")
@@ -155,8 +155,7 @@ def _tevatron(where: str, record: Mapping[str, object]) -> TrainingExample:
 
 
 def _tevatron_by_id(where: str, record: Mapping[str, object]) -> QueryById:
-    text = "query_text" if "query_text" in record else "query"
-    query = _query(where, record, Fields(id="query_id", text=text))
+    query = _query(where, record, text="query_text" if "query_text" in record else "query")
     sides = [
         [_passage_id(f"{where}: {name}[{n}]", value) for n, value in enumerate(_list(where, record, name))]
         for name in ("positive_document_ids", "negative_document_ids")
@@ -167,24 +166,39 @@ def _tevatron_by_id(where: str, record: Mapping[str, object]) -> QueryById:
 # -- one value of a record
 
 
-def _query(where: str, record: Mapping[str, object], fields: Fields) -> Document:
-    for name in (fields.text, *([fields.id] if fields.id != "id" else [])):
-        if name not in record:
-            raise InputError(
-                f"{where}: no key {name!r}, which the first line of this layout has; "
-                f"the keys here are {', '.join(map(repr, record)) or '(none)'}"
-            )
-    return document_from_record(record, where=where, fields=fields)
+def _query(where: str, record: Mapping[str, object], *, text: str) -> Document:
+    """The query's id, or its place, and text; a null in place of the text is blank."""
+    if text not in record:
+        raise InputError(
+            f"{where}: no key {text!r}, which the first record has; "
+            f"the keys here are {', '.join(map(repr, record)) or '(none)'}"
+        )
+    identifier = "query_id" if record.get("query_id") is not None else "id"
+    only = {name: record[name] for name in (identifier, text) if record.get(name) is not None}
+    return document_from_record({text: "", **only}, where=where, fields=Fields(id=identifier, text=text))
 
 
 def _list(where: str, record: Mapping[str, object], name: str) -> list[object]:
-    """The list of that name; a missing one is empty."""
+    """The list of that name; a missing one is empty, except for positives."""
     value = record.get(name)
+    if name not in record and name.startswith("pos") and not name.endswith("scores"):
+        raise InputError(
+            f"{where}: no key {name!r}, which the first record has; "
+            f"the keys here are {', '.join(map(repr, record)) or '(none)'}"
+        )
     if value is None:
         return []
     if not isinstance(value, list):
         _unexpected(f"{where}: {name}", value, "a list")
     return value
+
+
+def _objects(where: str, record: Mapping[str, object], name: str) -> list[object]:
+    """The list of that name; of the columns that some Hugging Face datasets give in its place, the rows."""
+    columns = record.get(name)
+    if isinstance(columns, dict) and columns and all(isinstance(cells, list) for cells in columns.values()):
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return _list(where, record, name)
 
 
 def _scores(where: str, name: str, values: list[object]) -> tuple[float, ...]:

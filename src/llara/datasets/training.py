@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from llara.corpus import Document, read_documents
 from llara.corpus.readers import JSON_SUFFIXES, suffix_of
+from llara.corpus.sources import HUB_NAME
 from llara.datasets.collections import layout_file, qrels_file, read_judgements
-from llara.datasets.examples import DataReport, QueryById, TrainingExample, checked, looked_up
-from llara.datasets.jsonl_layouts import examples_of_records, json_records, passages_of
+from llara.datasets.examples import DataReport, JudgedIds, TrainingExample, checked, looked_up
+from llara.datasets.hub import hub_records, ir_datasets_examples
+from llara.datasets.jsonl_layouts import Record, examples_of_records, json_records, passages_of
+from llara.datasets.msmarco import is_msmarco_folder, msmarco_examples, triples_examples
 from llara.errors import InputError, OutputError
 
 __all__ = ["DataReport", "TrainingExample", "check_training_file", "read_training", "write_training"]
+
+IR_DATASETS_PREFIX = "ir_datasets:"
+HUB_SUFFIXES = (".jsonl", ".parquet")
+KNOWN_SOURCES = (
+    "a directory in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/), a directory of MS MARCO's files "
+    "(collection.tsv, queries.train.tsv, qrels.train.tsv), a file of triples (.tsv), a JSON lines file "
+    "(.jsonl), a Hugging Face dataset (owner/name or owner/name:config) or ir_datasets:<id>"
+)
 
 
 def read_training(
@@ -30,8 +41,12 @@ def read_training(
 
     - a directory in BEIR's layout. Passages judged above 0 are positives, those judged 0 or less
       negatives.
+    - a directory of MS MARCO's files, or one file of triples, see ``llara.datasets.msmarco``.
     - a JSON lines file (.jsonl, .ndjson, .json; .gz .xz .zst alike) in FlagEmbedding's or one of
       Tevatron's layouts, see ``llara.datasets.jsonl_layouts``.
+    - a Hugging Face dataset, ``owner/name`` or ``owner/name:config``, or a folder laid out as one, whose
+      rows are in one of those layouts.
+    - ``ir_datasets:`` and an id of its catalogue, such as ``ir_datasets:msmarco-passage/train``.
 
     What cannot be used is left out and counted: blank texts, queries without a positive, ids that come
     twice or that the corpus lacks, negatives that are positives too.
@@ -48,7 +63,8 @@ def read_training(
 
     Raises:
         InputError: the source is missing or in no known layout, a line is malformed, an id has two
-            texts, or nothing there can be used. Layouts are told at the call, lines as they are read.
+            texts, or nothing there can be used. The layout is told, and judgements
+            are read, at the call; all else as examples are asked for.
     """
     report = DataReport() if report is None else report
     examples = _examples(source, split=split, corpus=corpus, report=report)
@@ -58,23 +74,49 @@ def read_training(
 def _examples(
     source: str | Path, *, split: str, corpus: str | Path | None, report: DataReport
 ) -> Iterator[TrainingExample]:
+    """The examples as they stand, of whatever layout the source has."""
+    if str(source).startswith(IR_DATASETS_PREFIX):
+        return ir_datasets_examples(str(source).removeprefix(IR_DATASETS_PREFIX), report)
     path = Path(source)
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror}); check the path") from error
+    if is_folder and ((path / "qrels").is_dir() or any(path.glob("queries.jsonl*"))):
         return _beir_examples(path, split=split, corpus=corpus, report=report)
-    if not path.exists():
-        raise InputError(f"{source}: no such file or folder")
-    if suffix_of(path) in JSON_SUFFIXES:
-        return examples_of_records(
-            lambda: json_records(path), source=str(source), corpus=corpus, report=report
-        )
-    raise InputError(f"{source}: the suffix is not known; expected .jsonl")
+    if is_folder and is_msmarco_folder(path):
+        return msmarco_examples(path, split=split, corpus=corpus, report=report)
+    if is_there and suffix_of(path) == ".tsv" and not is_folder:
+        return triples_examples(path, split=split, corpus=corpus, report=report)
+    if is_there and suffix_of(path) in JSON_SUFFIXES and not is_folder:
+        return _records_examples(lambda: json_records(path), source, corpus, report)
+    if is_folder and any(suffix_of(file) in HUB_SUFFIXES for file in path.rglob("*")):
+        return _records_examples(lambda: hub_records(str(path), None, split), source, corpus, report)
+    name = HUB_NAME.fullmatch(str(source))
+    if is_there or name is None or suffix_of(path) in (*JSON_SUFFIXES, ".parquet", ".tsv"):
+        is_what = "in no known layout" if is_there else "no such file or folder"
+        raise InputError(f"{source}: {is_what}; expected {KNOWN_SOURCES}")
+    return _records_examples(lambda: hub_records(name["name"], name["config"], split), source, corpus, report)
+
+
+def _records_examples(
+    records: Callable[[], Iterable[Record]],
+    source: str | Path,
+    corpus: str | Path | None,
+    report: DataReport,
+) -> Iterator[TrainingExample]:
+    return examples_of_records(records, source=str(source), corpus=corpus, report=report)
 
 
 def _beir_examples(
     folder: Path, *, split: str, corpus: str | Path | None, report: DataReport
 ) -> Iterator[TrainingExample]:
-    queries = _beir_queries(folder, split, report)
+    qrels, texts = qrels_file(folder, split), layout_file(folder, "queries.jsonl")
     documents = _beir_corpus(folder, corpus)
+    judged = JudgedIds()
+    for where, query_id, document_id, score in read_judgements(qrels):
+        judged.add(where, query_id, document_id, positive=score > 0)
+    queries = judged.with_texts(read_documents([texts], link_titles=False), report, source=str(texts))
     return looked_up(lambda: queries, lambda _: documents, report)
 
 
@@ -85,28 +127,6 @@ def _beir_corpus(folder: Path, corpus: str | Path | None) -> Iterator[Document]:
         if corpus is None:
             raise
         return passages_of(corpus)
-
-
-def _beir_queries(folder: Path, split: str, report: DataReport) -> list[QueryById]:
-    """The judged queries, in the order of the judgements. All are in memory, as ids and query texts."""
-    judged: dict[str, QueryById] = {}
-    for where, query_id, document_id, score in read_judgements(qrels_file(folder, split)):
-        if query_id not in judged:
-            judged[query_id] = QueryById(query_id, "", [], [], where)
-        (judged[query_id].positives if score > 0 else judged[query_id].negatives).append(document_id)
-    texts: dict[str, str] = {}
-    path = layout_file(folder, "queries.jsonl")
-    for query in read_documents([path], link_titles=False):
-        if query.id not in judged:
-            continue
-        if query.id in texts:
-            if texts[query.id] != query.text:
-                raise InputError(f"{path}: the query {query.id!r} has two texts; expected one to an id")
-            report.count("repeated_queries", f"{path} ({query.id!r})")
-        texts.setdefault(query.id, query.text)
-    for query_id in judged.keys() - texts.keys():
-        report.count("unknown_queries", f"{judged[query_id].where} ({query_id!r})")
-    return [query._replace(query=texts[i]) for i, query in judged.items() if i in texts]
 
 
 # -- writing

@@ -1,0 +1,117 @@
+"""Training data by name: Hugging Face data sets, and the catalogue of ir_datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from llara.corpus import Document
+from llara.datasets.examples import DataReport, JudgedIds, TrainingExample, looked_up
+from llara.datasets.jsonl_layouts import Record
+from llara.errors import InputError, MissingExtraError
+
+__all__ = ["hub_records", "ir_datasets_examples"]
+
+
+def hub_records(name: str, config: str | None, split: str) -> Iterator[Record]:
+    """Rows of a Hugging Face data set, or of a folder laid out as one, streamed.
+
+    Raises:
+        MissingExtraError: the package datasets is not installed.
+        InputError: there is no such data set, configuration or split, or it cannot be reached.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError("datasets", "datasets") from error
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # huggingface_hub speaks HTTP through requests, httpx or httpx2, by its version.
+    http_error: type[Exception] = HfHubHTTPError.__bases__[0]
+    try:
+        datasets.disable_progress_bars()
+        rows = datasets.load_dataset(name, config, split=split, streaming=True)
+        for number, row in enumerate(rows, start=1):
+            yield f"{name}:{number}", row
+    except datasets.exceptions.DatasetNotFoundError as error:
+        raise InputError(
+            f"{name}: no such file or folder here, and no such dataset on the Hugging Face Hub "
+            f"({_reason(error)})"
+        ) from error
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        raise InputError(
+            f"{name}: the split {split!r} of the dataset cannot be read ({_reason(error)}); "
+            "a configuration is named as owner/name:config"
+        ) from error
+    except (OSError, http_error) as error:
+        raise InputError(
+            f"{name}: no such file or folder here, and the Hugging Face Hub cannot be reached "
+            f"({_reason(error)}); check the path or the connection, or give a local copy"
+        ) from error
+
+
+def ir_datasets_examples(identifier: str, report: DataReport) -> Iterator[TrainingExample]:
+    """Examples of a data set of ir_datasets, such as msmarco-passage/train, as they stand.
+
+    Its qrels say what is positive (above 0) and negative (0 or less). In memory: the qrels' ids, and
+    the passages they name, which are looked up in its document store; that is built on first use.
+
+    Raises:
+        MissingExtraError: the package ir_datasets is not installed.
+        InputError: there is no such data set, it lacks judgements, or its files cannot be fetched.
+    """
+    name = f"ir_datasets:{identifier}"
+    try:
+        import ir_datasets
+    except ImportError as error:
+        raise MissingExtraError("ir_datasets", "datasets") from error
+    try:
+        dataset = ir_datasets.load(identifier)
+    except KeyError as error:
+        raise InputError(f"{name}: no such data set in the catalogue; see https://ir-datasets.com") from error
+    for part, is_there in (
+        ("documents", dataset.has_docs()),
+        ("queries", dataset.has_queries()),
+        ("judgements", dataset.has_qrels()),
+    ):
+        if not is_there:
+            raise InputError(f"{name}: has no {part}; name a data set or subset that has, such as .../train")
+
+    def examples() -> Iterator[TrainingExample]:
+        judged = JudgedIds()
+        qrels = _fetched(name, dataset.qrels_iter)
+        for number, qrel in enumerate(qrels, start=1):
+            judged.add(f"{name}: qrel {number}", qrel.query_id, qrel.doc_id, positive=qrel.relevance > 0)
+        texts = (
+            Document(query.query_id, query.default_text()) for query in _fetched(name, dataset.queries_iter)
+        )
+        queries = judged.with_texts(texts, report, source=name)
+        return looked_up(lambda: queries, documents, report)
+
+    def documents(wanted: set[str]) -> Iterator[Document]:
+        return map(_document, _fetched(name, lambda: dataset.docs_store().get_many_iter(wanted)))
+
+    return examples()
+
+
+def _fetched(name: str, items: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """The items; files are fetched at the first."""
+    try:
+        yield from items()
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{name}: its files cannot be fetched or read ({_reason(error)}); check the connection"
+        ) from error
+
+
+def _document(document: Any) -> Document:
+    """Title and text kept apart where the data set does; otherwise all of its text."""
+    text = getattr(document, "text", None) or getattr(document, "body", None)
+    if text is None:
+        return Document(document.doc_id, document.default_text())
+    return Document(document.doc_id, text, title=getattr(document, "title", None) or "")
+
+
+def _reason(error: Exception) -> str:
+    """The message in one line of at most 300 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
