@@ -1,0 +1,146 @@
+"""The passages of a source, indexed for the searches that the settings ask for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llara.corpus import Document, read_documents
+from llara.corpus.readers import COMPRESSED_SUFFIXES, read_lines
+from llara.datasets import read_training
+from llara.datasets.jsonl_layouts import passages_of
+from llara.encode import encode_file
+from llara.errors import InputError
+from llara.indexes import StoredIndex, build_index, open_index
+from llara.mine.candidates import Memory, Pool
+from llara.search import Bm25, Searcher
+
+__all__ = ["PoolMaker", "passages_to_search"]
+
+
+def passages_to_search(
+    source: str | Path, *, split: str = "train", corpus: str | Path | None = None
+) -> Iterator[Document]:
+    """The passages among which a source's negatives are looked for.
+
+    Those of ``corpus`` if given; else of a directory in BEIR's layout or with MS MARCO's collection.tsv the
+    whole corpus; else all passages that the source's examples name, positives and negatives.
+
+    Raises:
+        InputError: they cannot be read, or an id stands for two texts.
+    """
+    if corpus is not None:
+        return passages_of(corpus)
+    folder = Path(source)
+    for suffix in ("", *COMPRESSED_SUFFIXES):
+        if (folder / f"corpus.jsonl{suffix}").is_file():
+            return read_documents([folder / f"corpus.jsonl{suffix}"], link_titles=False)
+        for name in ("collection.tsv", "msmarco-docs.tsv"):
+            if (folder / f"{name}{suffix}").is_file():
+                return _collection(folder / f"{name}{suffix}")
+    return _named_passages(source, split)
+
+
+def _collection(path: Path) -> Iterator[Document]:
+    """Passages of MS MARCO: id and text, perhaps a title or url and title between them; no quotes."""
+    for where, line in read_lines(path):
+        cells = line.split("\t")
+        if not 2 <= len(cells) <= 4:
+            raise InputError(
+                f"{where}: {len(cells)} tab-separated cells; expected id and text, with a title, or url and "
+                "title, between them"
+            )
+        yield Document(cells[0], cells[-1], title=cells[-2] if len(cells) > 2 else "")
+
+
+def _named_passages(source: str | Path, split: str) -> Iterator[Document]:
+    """The different passages of the examples; in memory are their ids and a number each."""
+    seen: dict[str, int] = {}
+    for example in read_training(source, split=split):
+        for document in (*example.positives, *example.negatives):
+            content = hash((document.title, document.text))
+            if document.id not in seen:
+                yield document
+            if seen.setdefault(document.id, content) != content:
+                raise InputError(
+                    f"{example.where}: the passage {document.id!r} has another text above; "
+                    "expected one text to an id"
+                )
+
+
+@dataclass(frozen=True)
+class PoolMaker:
+    """Makes pools of passages for one run's model and searches."""
+
+    model: str | None
+    source: Literal["dense", "bm25", "mixed"]
+    title_separator: str | None
+    batch_size: int
+    progress: bool
+
+    def of_index(self, index: Path) -> Pool:
+        """The documents of an index directory, with the index's own setting of titles.
+
+        Raises:
+            InputError: it is not an index directory.
+            ModelError: it was made by another model.
+        """
+        if self.model is not None:
+            searcher = Searcher.open(index, self.model)
+            return self._pool(searcher.stored, searcher)
+        return self._pool(open_index(index), None)
+
+    def of_passages(self, passages: Iterator[Document], scratch: Path) -> Pool:
+        """``passages``, encoded and indexed in the directory ``scratch`` if there is a model.
+
+        Raises:
+            InputError: there are none, or an id comes twice.
+            ModelError: the model cannot be loaded.
+        """
+        if self.model is None:
+            documents = list(passages)
+            return Pool(
+                Memory(documents),
+                size=len(documents),
+                title_separator=self.title_separator,
+                searcher=None,
+                dense=False,
+                bm25=Bm25(documents, title_separator=self.title_separator),
+                batch_size=self.batch_size,
+            )
+        corpus = scratch / "corpus.jsonl"
+        with corpus.open("w", encoding="utf-8", newline="\n") as file:
+            for passage in passages:
+                record = {"id": passage.id, "title": passage.title, "text": passage.text}
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        encode_file(
+            self.model,
+            corpus,
+            scratch / "vectors",
+            role="document",
+            title_separator=self.title_separator,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
+        corpus.unlink()
+        index = build_index(scratch / "vectors", scratch / "index")
+        shutil.rmtree(scratch / "vectors")
+        return self.of_index(index)
+
+    def _pool(self, stored: StoredIndex, searcher: Searcher | None) -> Pool:
+        separator = stored.manifest.title_separator
+        size = stored.manifest.count
+        lexical = self.source in ("bm25", "mixed")
+        return Pool(
+            stored,
+            size=size,
+            title_separator=separator,
+            searcher=searcher,
+            dense=self.source in ("dense", "mixed"),
+            bm25=Bm25(stored.documents(range(size)), title_separator=separator) if lexical else None,
+            batch_size=self.batch_size,
+        )

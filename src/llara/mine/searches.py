@@ -1,0 +1,107 @@
+"""The two searches that propose candidates, asked for a block of queries at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from llara.datasets import TrainingExample
+from llara.encode import document_text, encode_texts
+from llara.errors import InputError
+from llara.search import Bm25, Searcher
+
+__all__ = ["Found", "Positions", "search_bm25", "search_dense"]
+
+Positions = Callable[[list[str]], dict[str, int]]
+"""Where the documents of some ids are; those that are not there are left out."""
+
+
+class Found(Protocol):
+    """What a search found for each query of a block."""
+
+    def ranking(self, row: int, depth: int) -> np.ndarray:
+        """The positions of the best documents for query ``row``, in order: int64 [at most depth]."""
+        ...
+
+    def scores(self, row: int, positions: np.ndarray) -> np.ndarray:
+        """The scores of the documents at ``positions``, found or not: float32 [C]."""
+        ...
+
+    def positive_scores(self, row: int) -> np.ndarray:
+        """The scores of the query's positives, found or not, in the corpus or not: float32 [P]."""
+        ...
+
+
+def search_dense(
+    searcher: Searcher, examples: Sequence[TrainingExample], depth: int, *, batch_size: int
+) -> Found:
+    """Search an index; scores are cosines. Positives that it lacks are encoded."""
+    return _DenseFound(searcher, examples, depth, batch_size)
+
+
+def search_bm25(bm25: Bm25, positions: Positions, examples: Sequence[TrainingExample]) -> Found:
+    """Search by BM25; a document that shares no word with the query is not found and scores 0."""
+    return _Bm25Found(bm25, positions, examples)
+
+
+class _DenseFound:
+    def __init__(
+        self, searcher: Searcher, examples: Sequence[TrainingExample], depth: int, batch_size: int
+    ) -> None:
+        self._index = searcher.stored.index
+        queries = [example.query for example in examples]
+        self._queries = encode_texts(searcher.model, queries, role="query", batch_size=batch_size)  # [Q, D]
+        self._depth = depth
+        _, self._rankings = self._index.search(self._queries, depth)  # [Q, depth]
+        documents = {d.id: d for example in examples for d in example.positives}
+        positions = searcher.stored.positions(documents)
+        missing = [document for id_, document in documents.items() if id_ not in positions]
+        texts = [document_text(document, searcher.stored.manifest.title_separator) for document in missing]
+        encoded = encode_texts(searcher.model, texts, role="document", batch_size=batch_size)
+        vectors = {document.id: row for document, row in zip(missing, encoded, strict=True)}
+        stored = self._index.vectors(np.array(list(positions.values()), dtype=np.int64))
+        vectors.update(zip(positions, stored, strict=True))
+        self._positives = [np.stack([vectors[d.id] for d in example.positives]) for example in examples]
+
+    def ranking(self, row: int, depth: int) -> np.ndarray:
+        if depth <= self._depth:
+            return self._rankings[row][:depth]
+        return self._index.search(self._queries[row : row + 1], depth)[1][0]
+
+    def scores(self, row: int, positions: np.ndarray) -> np.ndarray:
+        return _inner_products(self._queries[row], self._index.vectors(positions))
+
+    def positive_scores(self, row: int) -> np.ndarray:
+        return _inner_products(self._queries[row], self._positives[row])
+
+
+def _inner_products(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """float32 [N], added up in float64 as an index does: equal vectors have equal scores."""
+    return (vectors.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+
+
+class _Bm25Found:
+    def __init__(self, bm25: Bm25, positions: Positions, examples: Sequence[TrainingExample]) -> None:
+        self._bm25 = bm25
+        self._examples = examples
+        self._positions = positions([d.id for example in examples for d in example.positives])
+
+    def ranking(self, row: int, depth: int) -> np.ndarray:
+        return self._bm25.top(self._examples[row].query, depth)[0]
+
+    def scores(self, row: int, positions: np.ndarray) -> np.ndarray:
+        found, scores = self._bm25.top(self._examples[row].query, len(self._bm25.documents))
+        score_of = dict(zip(found.tolist(), scores.tolist(), strict=True))
+        return np.array([score_of.get(position, 0.0) for position in positions.tolist()], dtype=np.float32)
+
+    def positive_scores(self, row: int) -> np.ndarray:
+        example = self._examples[row]
+        for document in example.positives:
+            if document.id not in self._positions:
+                raise InputError(
+                    f"{example.where}: the positive {document.id!r} is not in the corpus, and BM25 scores "
+                    "nothing else; add it to the corpus, or name a model to score with"
+                )
+        return self.scores(row, np.array([self._positions[d.id] for d in example.positives], dtype=np.int64))
