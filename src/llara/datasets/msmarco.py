@@ -45,8 +45,8 @@ def msmarco_examples(
 
     Positives are those of the qrels and of the triples of ids, negatives those of the triples, and
     either file may be missing. A file of triples of texts is read only if both are; otherwise name
-    that file itself. Kept in memory: the ids, and the passages they name. The 40 million triples of
-    ids of the passage ranking's full set take about 0.5 GB for the ids alone, and name most passages.
+    that file itself. Kept in memory: the ids, and the passages they name. Beware of triples: 40 million
+    of them name most of the collection, several GB.
 
     Raises:
         InputError: a file is missing or malformed, or several files of triples could be meant.
