@@ -43,10 +43,10 @@ def msmarco_examples(
 ) -> Iterator[TrainingExample]:
     """Examples of a directory of MS MARCO's files, as they stand.
 
-    Positives are those of the qrels and of the triples of ids, negatives those of the triples, and
-    either file may be missing. A file of triples of texts is read only if both are; otherwise name
-    that file itself. Kept in memory: the ids, and the passages they name. Beware of triples: 40 million
-    of them name most of the collection, several GB.
+    Positives are those of the triples of ids and what the qrels judge above 0, negatives those of the
+    triples and what the qrels judge 0 or less; either file may be missing. A file of triples of texts
+    is read only if both are; otherwise name that file itself. Kept in memory: the ids, and the passages
+    they name. Beware of triples: 40 million of them name most of the collection, several GB.
 
     Raises:
         InputError: a file is missing or malformed, or several files of triples could be meant.
