@@ -46,6 +46,7 @@ __all__ = [
     "resolve",
     "save_retriever",
     "stored_dtype",
+    "title_separator_of",
 ]
 
 MINI_BASE = "llara-mini-base"
@@ -272,6 +273,12 @@ def read_facts(directory: str | Path) -> dict[str, Any]:
         return {}
     facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return facts
+
+
+def title_separator_of(name_or_path: str | Path) -> str | None:
+    """What a model was trained to see between a title and its text; None if it was trained without titles."""
+    separator: str | None = read_facts(name_or_path).get("title_separator", " ")
+    return separator
 
 
 def fingerprint(name_or_path: str | Path) -> str:

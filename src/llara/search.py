@@ -109,7 +109,7 @@ class Bm25:
     """BM25 over documents in memory, scored by bm25s (Lucene's variant).
 
     k1 = 1.2 and b = 0.75 are Lucene's own defaults. Anserini's, 0.9 and 0.4, made BEIR's and the paper's BM25
-    columns, and were weaker on five of seven collections at hand (Cranfield .358 against .375 nDCG@10): a
+    columns, and were weaker on six of seven collections at hand (Cranfield .358 against .375 nDCG@10): a
     baseline should not be. Words are lower-cased runs of two or more letters and digits less Lucene's 33
     English stop words, stemmed by Snowball; a run of Chinese, Japanese or Korean characters becomes its
     overlapping pairs, as in Lucene's CJKAnalyzer. A document that shares no word with the query is no hit.

@@ -85,7 +85,7 @@ def run_mine(args: argparse.Namespace) -> None:
         config=config,
         split=args.split,
         corpus=args.corpus,
-        title_separator=None if args.no_titles else " ",
+        title_separator=_title_separator(args),
         index=args.index,
         batch_size=args.batch_size,
         overwrite=args.overwrite,
@@ -133,6 +133,15 @@ def _finetune_config(args: argparse.Namespace) -> FinetuneConfig:
     return replace(config, **{name: value for name, value in given.items() if value is not None})
 
 
+def _title_separator(args: argparse.Namespace) -> str | None:
+    """None without titles, else as the model was trained."""
+    from llara.model import title_separator_of
+
+    if args.no_titles:
+        return None
+    return title_separator_of(args.model) if args.model else " "
+
+
 def _require(args: argparse.Namespace, given: dict[str, object]) -> None:
     """Wrong usage, unless every one of these options has a value."""
     missing = [name for name, value in given.items() if not value]
@@ -160,7 +169,7 @@ def run_encode(args: argparse.Namespace) -> None:
         role=args.role,
         fields=Fields(id=args.id_field, title=args.title_field, text=args.text_field),
         skipped=skipped,
-        title_separator=None if args.no_titles else " ",
+        title_separator=_title_separator(args),
         batch_size=args.batch_size,
         overwrite=args.overwrite,
         progress=True,
@@ -250,7 +259,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
         measures=args.measures or DEFAULT_MEASURES,
         query_role=args.query_role,
         document_role=args.document_role,
-        title_separator=None if args.no_titles else " ",
+        title_separator=_title_separator(args),
         ignore_identical_ids=args.ignore_identical_ids,
         batch_size=args.batch_size,
         overwrite=args.overwrite,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, Skipped, document_from_record
 from llara.corpus.readers import DATA_SUFFIXES, SETTINGS_SUFFIX, TEXT_SUFFIXES, Rows, open_rows, suffix_of
-from llara.errors import InputError, MissingExtraError
+from llara.errors import InputError
 
 __all__ = ["read_documents"]
 
@@ -187,10 +187,7 @@ def _hub_rows(name: str, config: str | None, split: str, fields: Fields) -> Rows
     """Rows of a dataset on the Hub, streamed over the network as they are asked for."""
 
     def rows() -> Iterator[tuple[str, object]]:
-        try:
-            import datasets
-        except ImportError as error:
-            raise MissingExtraError("datasets", "datasets") from error
+        import datasets
         from huggingface_hub.errors import HfHubHTTPError
 
         # huggingface_hub speaks HTTP through requests, httpx or httpx2, by its version.

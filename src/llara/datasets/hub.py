@@ -17,13 +17,9 @@ def hub_records(name: str, config: str | None, split: str) -> Iterator[Record]:
     """Rows of a Hugging Face data set, or of a folder laid out as one, streamed.
 
     Raises:
-        MissingExtraError: the package datasets is not installed.
         InputError: there is no such data set, configuration or split, or it cannot be reached.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingExtraError("datasets", "datasets") from error
+    import datasets
     from huggingface_hub.errors import HfHubHTTPError
 
     # huggingface_hub speaks HTTP through requests, httpx or httpx2, by its version.
@@ -64,7 +60,7 @@ def ir_datasets_examples(identifier: str, report: DataReport) -> Iterator[Traini
     try:
         import ir_datasets
     except ImportError as error:
-        raise MissingExtraError("ir_datasets", "datasets") from error
+        raise MissingExtraError("ir_datasets", "ir-datasets") from error
     try:
         dataset = ir_datasets.load(identifier)
     except KeyError as error:

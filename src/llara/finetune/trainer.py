@@ -46,7 +46,7 @@ class FinetuneTrainer(WholeCheckpoints, SentenceTransformerTrainer):
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: the card is written at the end, by ``card``."""
 
-    def get_batch_sampler(
+    def get_batch_sampler(  # type: ignore[override]
         self, dataset: Any, batch_size: int, drop_last: bool, **kwargs: Any
     ) -> BatchSampler:
         """Batches in the order of the data set, which is the order of the run."""
