@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from llara.config import LoraConfig
 from llara.errors import ConfigError
@@ -44,24 +46,31 @@ def with_lora(model: PreTrainedModel, lora: LoraConfig, *, new_ids: Sequence[int
     from peft import LoraConfig as PeftLoraConfig
     from peft import get_peft_model
 
-    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
-    missing = [name for name in lora.projections if name not in names]
+    linear = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D))
+    }
+    missing = [name for name in lora.projections if name not in linear]
     if missing:
         raise ConfigError(
             f"lora.projections names {', '.join(missing)}, which {model.config.model_type} does not have; "
-            "name its own linear layers"
+            f"name some of its own linear layers: {', '.join(sorted(linear))}"
         )
-    return get_peft_model(
-        model,
-        PeftLoraConfig(
-            r=lora.rank,
-            lora_alpha=int(lora.alpha),
-            lora_dropout=lora.dropout,
-            target_modules=list(lora.projections),
-            trainable_token_indices=list(new_ids) or None,
-            task_type="CAUSAL_LM",
-        ),
-    )
+    with warnings.catch_warnings():
+        # peft asks for a name that transformers gave up in 5.2x
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        return get_peft_model(
+            model,
+            PeftLoraConfig(
+                r=lora.rank,
+                lora_alpha=lora.alpha,  # type: ignore[arg-type]  # only divided by the rank
+                lora_dropout=lora.dropout,
+                target_modules=list(lora.projections),
+                trainable_token_indices=list(new_ids) or None,
+                task_type="CAUSAL_LM",
+            ),
+        )
 
 
 def load_weights(lm: Any, checkpoint: Path) -> None:
