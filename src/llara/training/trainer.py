@@ -99,6 +99,19 @@ class WholeCheckpoints(Trainer):
         """Not estimated: the Trainer's estimate counts a head at every position, which we do not compute."""
         return 0
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log, and stop a run that has come to nothing.
+
+        Raises:
+            ConfigError: the loss is not finite.
+        """
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise ConfigError(
+                f"the loss is {logs['loss']} at step {self.state.global_step}: training.learning_rate ="
+                f" {self.args.learning_rate} is too high, or training.precision too low"
+            )
+        super().log(logs, *args, **kwargs)
+
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Save a checkpoint; it counts only once its last file stands, and then older ones go."""
         directory = Path(str(self.args.output_dir))
@@ -151,6 +164,13 @@ class _Progress(ProgressCallback):
         super().__init__()
         self.shown = shown
 
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log the last step, too, wherever it falls."""
+        super().on_step_end(args, state, control, **kwargs)
+        control.should_log |= state.global_step >= state.max_steps
+
     def on_log(
         self,
         args: TrainingArguments,
@@ -160,7 +180,7 @@ class _Progress(ProgressCallback):
         **kwargs: Any,
     ) -> None:
         """Write ``step 20/300: loss 5.013, ebae 4.8, ebar 5.2``."""
-        values = ", ".join(f"{name} {logs[name]:.4g}" for name in self.shown if name in logs)
+        values = ", ".join(f"{name.removeprefix('eval_')} {logs[name]:.4g}" for name in self.shown if name in logs)
         if state.is_world_process_zero and self.training_bar is not None and values:
             self.training_bar.write(f"step {state.global_step}/{state.max_steps}: {values}", file=sys.stderr)
 
@@ -179,4 +199,5 @@ class StopAfter(TrainerCallback):
         if args.world_size > 1:
             torch.distributed.broadcast(late, src=0)
         control.should_training_stop |= bool(late)
+        control.should_log |= bool(late)
         return control
