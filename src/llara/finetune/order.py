@@ -60,7 +60,7 @@ def training_order(
         excluded: queries never to draw.
 
     Raises:
-        ConfigError: the number of weights is not the number of sources, or all queries are excluded.
+        ConfigError: the number of weights is not the number of sources, or a source has no query left.
     """
     rng = np.random.default_rng([seed, 2])
     kept = np.setdiff1d(np.arange(len(sources)), np.zeros(0) if excluded is None else excluded)
@@ -72,6 +72,11 @@ def training_order(
     if not weights and not (one_source_batches and num_sources > 1):
         return _shuffled_passes(kept, length, rng)
     members = [kept[sources[kept] == source] for source in range(num_sources)]
+    if weights and not all(map(len, members)):
+        raise ConfigError(
+            "pairs.weights draws from a training file whose queries are all held out; set a lower"
+            " held_out.queries"
+        )
     shares = np.array(weights or [len(part) for part in members], dtype=np.float64)
     if one_source_batches:
         drawn = rng.choice(num_sources, size=length // step_size, p=shares / shares.sum()).repeat(step_size)

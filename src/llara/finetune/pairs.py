@@ -23,7 +23,9 @@ import pyarrow as pa
 from llara.corpus import Document
 from llara.datasets import TrainingExample
 from llara.encode import document_text
+from llara.errors import InputError
 from llara.files import atomic_directory
+from llara.training import say
 
 __all__ = ["Example", "PairStore", "build_pairs"]
 
@@ -102,20 +104,20 @@ def build_pairs(
         title_separator: what stands between a passage's title and its text; None leaves titles out.
 
     Raises:
-        InputError: what the sources raise.
+        InputError: what the sources raise, or no query has a positive with a text.
         OutputError: the disk is full or read-only.
     """
     numbers: dict[bytes, int] = {}  # digest of a passage's text -> its number
     source_of: list[int] = []
     sides = {"positives": _Side(), "negatives": _Side()}
-    with atomic_directory(directory) as target:
+    num_left_out = num_without = 0
+    with atomic_directory(directory, overwrite=True) as target:
         with (
             _Table(target / "passages.arrow", ["text"]) as passages,
             _Table(target / "queries.arrow", ["id", "text"]) as queries,
         ):
 
-            def number_of(document: Document) -> int:
-                text = document_text(document, title_separator)
+            def number_of(text: str) -> int:
                 digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
                 if digest not in numbers:
                     numbers[digest] = len(numbers)
@@ -124,15 +126,47 @@ def build_pairs(
 
             for source, examples in enumerate(sources):
                 for example in examples:
+                    seen: set[str] = set()
+                    kept = [
+                        _distinct(example.positives, example.positive_scores, title_separator, seen),
+                        _distinct(example.negatives, example.negative_scores, title_separator, seen),
+                    ]
+                    num_left_out += len(example.positives) + len(example.negatives) - len(seen)
+                    if not kept[0]:
+                        num_without += 1
+                        continue
                     queries.add(example.query_id, example.query)
                     source_of.append(source)
-                    positives = [number_of(document) for document in example.positives]
-                    sides["positives"].add(positives, example.positive_scores)
-                    negatives = [number_of(document) for document in example.negatives]
-                    sides["negatives"].add(negatives, example.negative_scores)
+                    for side, found in zip(sides.values(), kept, strict=True):
+                        side.add([number_of(text) for text, _ in found], [score for _, score in found])
+        if not source_of:
+            raise InputError("no query has a positive with a text; set pairs.title_separator to use titles")
         sides_of = {name: each for key, side in sides.items() for name, each in side.arrays(key).items()}
         np.savez(target / "lists.npz", sources=np.array(source_of, dtype=np.int16), **sides_of)  # type: ignore[arg-type]
+    if num_left_out:
+        say(f"{num_left_out:,} passages left out: blank, or another of their query's, as titles are joined")
+    if num_without:
+        say(f"{num_without:,} queries left out: no positive has a text")
     return PairStore(directory)
+
+
+def _distinct(
+    documents: Sequence[Document],
+    scores: Sequence[float] | None,
+    title_separator: str | None,
+    seen: set[str],
+) -> list[tuple[str, float]]:
+    """Texts with scores (NaN: unknown), less blank ones and those in ``seen``, to which they are added.
+
+    What differs by its title alone is one text where titles are left out.
+    """
+    kept = []
+    for document, score in zip(documents, scores or [math.nan] * len(documents), strict=True):
+        text = document_text(document, title_separator)
+        if text.strip() and text not in seen:
+            seen.add(text)
+            kept.append((text, score))
+    return kept
 
 
 class _Side:
@@ -141,9 +175,9 @@ class _Side:
     def __init__(self) -> None:
         self.numbers, self.scores, self.ends = array("q"), array("f"), array("q")
 
-    def add(self, numbers: Sequence[int], scores: Sequence[float] | None) -> None:
+    def add(self, numbers: Sequence[int], scores: Sequence[float]) -> None:
         self.numbers.extend(numbers)
-        self.scores.extend(scores if scores is not None else [math.nan] * len(numbers))
+        self.scores.extend(scores)
         self.ends.append(len(self.numbers))
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:

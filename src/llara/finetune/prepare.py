@@ -14,9 +14,10 @@ from transformers import TrainingArguments, set_seed
 from llara.config import FinetuneConfig
 from llara.datasets import DataReport, read_training
 from llara.errors import ConfigError, InputError, ModelError
+from llara.files import write_text_atomic
 from llara.finetune.pairs import PairStore, build_pairs
 from llara.finetune.trainer import HeldOut, Retriever
-from llara.model import load, load_causal_lm, load_tokenizer, read_facts
+from llara.model import load, load_causal_lm, load_config, load_tokenizer, read_facts
 from llara.prompts import Prompts, slot_ids
 from llara.training import recompute_activations, say, use_bfloat16, with_lora
 
@@ -41,6 +42,8 @@ def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
     prompts = Prompts(load_tokenizer(name), facts["preset"])
     prompts.text_limit(config.pairs.query_tokens, ["next"])
     prompts.text_limit(config.pairs.passage_tokens, ["self"])
+    # What it was trained to read whole it will read whole.
+    encoder.max_seq_length = max(facts["max_tokens"], _longest(config, name))
     set_seed(config.training.seed)  # adapters begin at random
     frozen_bfloat16 = config.lora.rank > 0 and use_bfloat16(config.training.precision)
     lm: Any = load_causal_lm(name, dtype=torch.bfloat16 if frozen_bfloat16 else torch.float32)
@@ -59,7 +62,19 @@ def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
             f"contrast.matryoshka = {list(config.contrast.matryoshka)} asks for more than the {largest}"
             " numbers of the model's vectors"
         )
-    return Retriever(lm, encoder, prompts, facts["max_tokens"])
+    return Retriever(lm, encoder, prompts, encoder.max_seq_length)
+
+
+def _longest(config: FinetuneConfig, name: str) -> int:
+    """The longest input in tokens, which the model must have positions for."""
+    positions = getattr(load_config(name), "max_position_embeddings", None)
+    for limit in ("query_tokens", "passage_tokens"):
+        value = getattr(config.pairs, limit)
+        if positions is not None and value > positions:
+            raise ConfigError(
+                f"pairs.{limit} = {value}, but {name} has no more than {positions} positions; lower it"
+            )
+    return max(config.pairs.query_tokens, config.pairs.passage_tokens)
 
 
 def stored_pairs(
@@ -97,7 +112,7 @@ def stored_pairs(
             )
             for source, report in zip(train, reports, strict=True):
                 say(f"{source}: {report}")
-            facts.write_text(json.dumps(made_from) + "\n", encoding="utf-8")
+            write_text_atomic(facts, json.dumps(made_from) + "\n")
     if not facts.exists():
         raise InputError("the first process could not read the training data; its message says why")
     if json.loads(facts.read_text(encoding="utf-8")) != made_from:
@@ -117,6 +132,11 @@ def _check_negatives(store: PairStore, config: FinetuneConfig) -> None:
     say(f"{len(store):,} queries, {store.passages.num_rows:,} distinct passages")
     if none == len(store) and asked:
         say("no query has a hard negative: the other queries' passages are the only ones (see llara mine)")
+        if not config.contrast.in_batch or config.contrast.contrast_weight == 0:
+            raise InputError(
+                "nothing to compare with: no query has a negative, and other queries' passages are not"
+                " compared; mine negatives (llara mine), or set contrast.in_batch = true"
+            )
     elif fewer:
         say(f"{fewer:,} queries have fewer than {asked} hard negatives, {none:,} of them none")
     if config.contrast.distillation != "none":

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformerTrainingArguments
 
 from llara.config import FinetuneConfig
 from llara.errors import ConfigError, LlaraError, OutputError
+from llara.evaluate.measures import depth_of
 from llara.files import atomic_directory, check_output
 from llara.finetune.batches import PairCollator
 from llara.finetune.card import model_card
@@ -87,10 +89,7 @@ def finetune(
         OutputError: ``out`` exists, an unfinished run stands there, or the disk is full or read-only.
     """
     started = time.monotonic()
-    if adapter_only and (config.lora.rank == 0 or config.rounds > 1):
-        raise ConfigError(
-            "--adapter-only needs lora.rank above 0 and at most one round: there is no one adapter"
-        )
+    _check_call(config, train, adapter_only=adapter_only)
     _check_launcher()
     check_output(out, overwrite=overwrite)
     work = work_directory(out)
@@ -124,6 +123,20 @@ def finetune(
     if arguments.process_index == 0:
         shutil.rmtree(work, ignore_errors=True)
     return FinetuneResult(out, log, time.monotonic() - started)
+
+
+def _check_call(config: FinetuneConfig, train: Sequence[str | Path], *, adapter_only: bool) -> None:
+    """Refuse what can be told at once, before anything is read."""
+    if adapter_only and (config.lora.rank == 0 or config.rounds > 1):
+        raise ConfigError(
+            "--adapter-only needs lora.rank above 0 and at most one round: there is no one adapter"
+        )
+    weights = config.pairs.weights
+    if weights and len(weights) != len(train):
+        raise ConfigError(
+            f"pairs.weights has {len(weights)} numbers for {len(train)} training files; give one for each"
+        )
+    depth_of([config.held_out.measure])
 
 
 def _check_launcher() -> None:
@@ -283,7 +296,7 @@ class _Run:
         }
         with atomic_directory(target, overwrite=overwrite, within=self.folder) as directory:
             if adapter_only:
-                lm.save_pretrained(directory)
+                _save_adapter(lm, directory)
             else:
                 lm = lm.merge_and_unload() if self.config.lora.rank else lm
                 save_retriever(
@@ -301,6 +314,13 @@ class _Run:
             trackers = self.folder / "checkpoints" / "runs"
             if trackers.exists():
                 shutil.copytree(trackers, directory / "tensorboard")
+
+
+def _save_adapter(lm: Any, directory: Path) -> None:
+    try:
+        lm.save_pretrained(directory)
+    except SafetensorError as error:  # its way to say that a write failed
+        raise OSError(str(error)) from error
 
 
 def _clean_log(history: Sequence[Any]) -> list[dict[str, float]]:

@@ -13,6 +13,7 @@ from torch.utils.data import BatchSampler, SequentialSampler
 
 from llara.encode import encode_texts
 from llara.evaluate import evaluate_run
+from llara.evaluate.measures import depth_of
 from llara.prompts import Prompts
 from llara.training import WholeCheckpoints
 
@@ -93,7 +94,7 @@ class HeldOut(BaseEvaluator):
         queries_QD = encode_texts(model, self.queries, role="query", batch_size=self.batch_size)
         passages_PD = encode_texts(model, self.passages, role="document", batch_size=self.batch_size)
         scores_QP = queries_QD @ passages_PD.T
-        depth = min(100, len(self.passages))
+        depth = min(depth_of([self.measure]), len(self.passages))
         best_QK = np.argpartition(-scores_QP, depth - 1, axis=1)[:, :depth]
         run = {str(q): {str(p): float(scores_QP[q, p]) for p in best} for q, best in enumerate(best_QK)}
         means: Mapping[str, float] = evaluate_run(run, self.qrels, [self.measure])[0]
