@@ -114,14 +114,11 @@ def near_duplicates(
     removed = np.zeros(len(words), dtype=bool)
     for positive in positive_words:
         for n, own in enumerate(words):
-            if removed[n]:
-                continue
-            total = len(own) + len(positive)
-            # The smaller of two sets is all that they can share.
-            if min(len(own), len(positive)) < overlap * max(len(own), len(positive)):
+            fewer, more = sorted((len(own), len(positive)))
+            if removed[n] or (more and fewer / more < overlap):  # that is the most they can share
                 continue
             shared = len(own & positive)
-            removed[n] = (shared / (total - shared) if total else 1.0) >= overlap
+            removed[n] = not more or shared / (fewer + more - shared) >= overlap
     return removed
 
 

@@ -134,7 +134,7 @@ def mine(
     with _scratch(out) as scratch:
         sources = _sources(maker, data, scratch, mining.report, split=split, corpus=corpus, index=index)
         write_training(out, mining.examples(sources), overwrite=overwrite)
-    counts = {name: mining.counts[name] for name in COUNTS}
+    counts = mining.ordered_counts()
     write_text_atomic(facts, json.dumps({**content, "counts": counts}, indent=2, ensure_ascii=False) + "\n")
     return MineResult(out=out, counts=counts, queries=counts["queries"], report=mining.report)
 
@@ -243,8 +243,12 @@ class _Mining:
                     bar.update(len(block))
         if self.counts["kept"] == 0:
             raise InputError(
-                f"not one negative is left; loosen the filters or the ranks\n{_lines(self.counts)}"
+                f"not one negative is left; loosen the filters or the ranks\n{_lines(self.ordered_counts())}"
             )
+
+    def ordered_counts(self) -> dict[str, int]:
+        """All of ``COUNTS``, in their order."""
+        return {name: self.counts[name] for name in COUNTS}
 
     def _mined(self, example: TrainingExample, candidates: Candidates) -> TrainingExample:
         config, passages = self.config, candidates.passages
