@@ -180,7 +180,8 @@ class _Progress(ProgressCallback):
         **kwargs: Any,
     ) -> None:
         """Write ``step 20/300: loss 5.013, ebae 4.8, ebar 5.2``."""
-        values = ", ".join(f"{name.removeprefix('eval_')} {logs[name]:.4g}" for name in self.shown if name in logs)
+        shown = {name: logs[name] for name in self.shown if name in logs}
+        values = ", ".join(f"{name.removeprefix('eval_')} {value:.4g}" for name, value in shown.items())
         if state.is_world_process_zero and self.training_bar is not None and values:
             self.training_bar.write(f"step {state.global_step}/{state.max_steps}: {values}", file=sys.stderr)
 
