@@ -174,7 +174,7 @@ def _loss_at(
     if config.distillation != "none":
         assert teacher_BG is not None
         student_BG = own_scores_BG / config.temperature
-        teacher_BG = teacher_BG / config.teacher_temperature
+        teacher_BG = teacher_BG.to(student_BG) / config.teacher_temperature
         distill = _kl if config.distillation == "kl" else _margin_mse
         total = total + config.distillation_weight * distill(student_BG, teacher_BG, present_BG)
     return total
@@ -188,13 +188,13 @@ def _info_nce(scores_BC: Tensor, allowed_BC: Tensor, positive_B: Tensor, config:
 def _kl(student_BG: Tensor, teacher_BG: Tensor, present_BG: Tensor) -> Tensor:
     """KL divergence of the student's softmax over a query's own passages from the teacher's."""
     least = torch.finfo(student_BG.dtype).min  # not -inf: 0 x -inf would be NaN
-    target_BG = teacher_BG.to(student_BG).masked_fill(~present_BG, least).log_softmax(dim=1)
+    target_BG = teacher_BG.masked_fill(~present_BG, least).log_softmax(dim=1)
     found_BG = student_BG.masked_fill(~present_BG, least).log_softmax(dim=1)
     return (target_BG.exp() * (target_BG - found_BG)).masked_fill(~present_BG, 0).sum(dim=1).mean()
 
 
 def _margin_mse(student_BG: Tensor, teacher_BG: Tensor, present_BG: Tensor) -> Tensor:
     """Mean squared difference of the margins between the positive and each negative (arXiv 2010.02666)."""
-    difference_BG = (student_BG[:, :1] - student_BG) - (teacher_BG[:, :1] - teacher_BG).to(student_BG)
+    difference_BG = (student_BG[:, :1] - student_BG) - (teacher_BG[:, :1] - teacher_BG)
     squared_BG = difference_BG.square().masked_fill(~present_BG, 0)[:, 1:]
     return (squared_BG.sum(dim=1) / present_BG[:, 1:].sum(dim=1).clamp_min(1)).mean()
