@@ -489,7 +489,7 @@ def test_positives_that_are_not_in_the_corpus_are_scored_all_the_same(retriever,
 
 
 def test_an_index_is_searched_in_place_of_the_corpus(retriever, beir, tmp_path):
-    encode_file(str(retriever.path), beir, tmp_path / "vectors", role="document")
+    encode_file(str(retriever.path), beir, tmp_path / "vectors", role="document", title_separator=": ")
     found = []
     for name, kind in (("exact", "exact"), ("hnsw", "hnsw"), ("none", None)):
         index = None if kind is None else build_index(tmp_path / "vectors", tmp_path / kind, kind=kind)  # type: ignore[arg-type]
@@ -497,6 +497,8 @@ def test_an_index_is_searched_in_place_of_the_corpus(retriever, beir, tmp_path):
         mine(model=str(retriever.path), data=[beir], out=out, config=MineConfig(negatives=4), index=index)
         found.append(negatives_of(out))
     assert found[0] == found[1] == found[2]
+    facts = json.loads((tmp_path / "exact.mining.json").read_text())
+    assert (facts["index"], facts["title_separator"]) == (str(tmp_path / "exact"), ": ")
 
 
 def test_an_index_of_another_model_is_refused(retriever, other_retriever, beir, tmp_path):

@@ -23,6 +23,7 @@ from llara.config import MineConfig
 from llara.datasets import DataReport, TrainingExample, check_training_file, read_training, write_training
 from llara.errors import ConfigError, InputError, OutputError
 from llara.files import write_text_atomic
+from llara.indexes import open_index
 from llara.mine.candidates import Candidates, Passage, Pool
 from llara.mine.filters import (
     REASONS,
@@ -117,6 +118,8 @@ def mine(
     check_training_file(out, overwrite=overwrite)
     if facts.exists() and not overwrite:
         raise OutputError(f"the output {facts} exists; choose another path or pass --overwrite")
+    if index is not None:
+        title_separator = open_index(index).manifest.title_separator
     content = {
         "model": model,
         "fingerprint": None if model is None else fingerprint(model),
