@@ -12,16 +12,12 @@ is the peak of a fresh process that does nothing else.
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
 import torch
-from measure import alternate, machine, make_parser, ratio, report, say, spread
+from measure import alternate, in_fresh_process, machine, make_parser, peak_mib, ratio, report, say, spread
 from torch import Tensor
 from transformers import LlamaForCausalLM
 from workload import Texts, llama_config
@@ -125,25 +121,10 @@ def time_part(options: argparse.Namespace) -> dict[str, Any]:
 def memory_part(options: argparse.Namespace, way: str) -> dict[str, Any]:
     """Peak MiB of this process before the first step and after the second, which has all of AdamW's state."""
     steps = Steps(options)
-    loaded = _peak_mib()
+    loaded = peak_mib()
     for _ in range(2):
         steps.step(way)
-    return {"loaded_mib": round(loaded), "peak_mib": round(_peak_mib())}
-
-
-def _peak_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak * 1024 / MIB
-
-
-def in_fresh_process(part: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
-    """What ``part(*arguments)`` returns in a process of its own, whose peak of memory is its own too.
-
-    It is forked, to import torch once; this process holds no model and has started no thread of torch's.
-    """
-    method = "fork" if "fork" in get_all_start_methods() else None
-    with ProcessPoolExecutor(1, mp_context=get_context(method)) as executor:
-        return executor.submit(part, *arguments).result()
+    return {"loaded_mib": round(loaded), "peak_mib": round(peak_mib())}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu import make_model, peak_gib, peak_product, relative_maximum, relative_norm, synchronize_of
 from measure import alternate, machine, make_parser, ratio, report, say, spread
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 from workload import Texts, llama_config
 
 from llara.adapt.losses import AdaptationModel, Batch, combine
@@ -72,15 +73,6 @@ def packed_texts(options: argparse.Namespace, vocabulary: int) -> tuple[Texts, l
     lengths = [pool[i] for row in rows for i in row]
     places = count()
     return Texts(lengths, vocabulary), [[next(places) for _ in row] for row in rows]
-
-
-def make_model(config: LlamaConfig, device: torch.device, dtype: torch.dtype) -> LlamaForCausalLM:
-    """A random model, drawn on the device itself."""
-    torch.manual_seed(0)
-    with device:
-        lm = LlamaForCausalLM(config)
-    nn.Module.to(lm, dtype)  # transformers' own wrapper of it has no usable type
-    return lm
 
 
 def loss_of(model: AdaptationModel, batch: Batch) -> Tensor:
@@ -159,38 +151,7 @@ def check_right(options: argparse.Namespace, device: torch.device) -> dict[str, 
     return result
 
 
-def relative_maximum(found: Tensor, expected: Tensor) -> float:
-    """Largest difference as a share of the largest expected value."""
-    return float((found - expected).abs().max() / expected.abs().max())
-
-
-def relative_norm(found: Tensor, expected: Tensor) -> float:
-    """Norm of the difference as a share of the norm of what was expected."""
-    return float((found - expected).norm() / expected.norm())
-
-
 # -- fast ----------------------------------------------------------------------------------------------
-
-
-def synchronize_of(device: torch.device) -> Callable[[], object]:
-    """Waits until the device is done."""
-    return torch.cuda.synchronize if device.type == "cuda" else int
-
-
-def peak_product(options: argparse.Namespace, device: torch.device) -> dict[str, float]:
-    """FLOP/s of a square bfloat16 matrix product on random data."""
-    side = options.matrix
-    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
-    times = 10
-
-    def product() -> None:
-        for _ in range(times):
-            torch.mm(a, b)
-
-    seconds = alternate(
-        {"product": product}, repetitions=options.repetitions, synchronize=synchronize_of(device)
-    )["product"]
-    return spread([times * 2 * side**3 / s for s in seconds])
 
 
 def step_flops(lm: LlamaForCausalLM, batch: Batch) -> dict[str, float]:
@@ -248,7 +209,7 @@ def time_step(options: argparse.Namespace, device: torch.device) -> dict[str, An
         "attention": attention,
         "flops": step_flops(lm, batches["joint"]),
         "seconds": seconds,
-        "peak_gib_forward_backward": gib(device),
+        "peak_gib_forward_backward": peak_gib(device),
         "optimizer": time_optimizer(lm, options, device),
     }
 
@@ -265,19 +226,14 @@ def time_optimizer(lm: LlamaForCausalLM, options: argparse.Namespace, device: to
     except torch.OutOfMemoryError:
         say(f"AdamW did not fit beside {options.weights} weights; try --weights bfloat16")
         return {"name": "AdamW (fused)", "seconds": None}
-    return {"name": "AdamW (fused)", "seconds": spread(seconds), "peak_gib": gib(device)}
-
-
-def gib(device: torch.device) -> float | None:
-    """The most memory that was taken on the GPU so far."""
-    return round(torch.cuda.max_memory_allocated() / 2**30, 1) if device.type == "cuda" else None
+    return {"name": "AdamW (fused)", "seconds": spread(seconds), "peak_gib": peak_gib(device)}
 
 
 def speed(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """The timed step as tokens/s and as shares of the matrix product."""
-    before = peak_product(options, device)
+    before = peak_product(options.matrix, device, repetitions=options.repetitions)
     step = time_step(options, device)
-    after = peak_product(options, device)
+    after = peak_product(options.matrix, device, repetitions=options.repetitions)
     peak = max(before["median"], after["median"])
     joint = spread(step["seconds"]["joint"])["median"]
     adamw = step["optimizer"]["seconds"]

@@ -6,17 +6,32 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
 from llara.files import write_text_atomic
 
-__all__ = ["alternate", "make_parser", "machine", "ratio", "report", "say", "spread"]
+__all__ = [
+    "alternate",
+    "in_fresh_process",
+    "machine",
+    "make_parser",
+    "peak_mib",
+    "ratio",
+    "report",
+    "say",
+    "spread",
+]
+
+_MIB = 2**20
 
 
 def make_parser(description: str, example: str) -> argparse.ArgumentParser:
@@ -76,6 +91,22 @@ def alternate(
                 seconds[name].append(time.perf_counter() - started)
         say(f"turn {turn + 1} of {repetitions}" if turn >= 0 else "warmed up")
     return seconds
+
+
+def in_fresh_process(part: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
+    """What ``part(*arguments)`` returns in a process of its own, whose peak of memory is its own too.
+
+    It is forked, to import torch once; this process must hold no model and have started no thread of torch's.
+    """
+    method = "fork" if "fork" in get_all_start_methods() else None
+    with ProcessPoolExecutor(1, mp_context=get_context(method)) as executor:
+        return executor.submit(part, *arguments).result()
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / _MIB if sys.platform == "darwin" else peak * 1024 / _MIB
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from transformers import LlamaConfig
+from transformers import LlamaConfig, PreTrainedModel
 
 from llara.adapt.losses import Batch
 from llara.joint import BranchSpec, lay_out
 from llara.objective import Targets
 from llara.prompts import Task
+from llara.training import recompute_activations
 
-__all__ = ["Texts", "llama_config"]
+__all__ = ["Texts", "llama_config", "set_checkpointing"]
 
 BOS, EOS, FIRST_WORD = 1, 2, 3
 
@@ -34,6 +35,16 @@ def llama_config(*, vocabulary: int, hidden: int, layers: int, attention: str = 
     )
     config._attn_implementation = attention
     return config
+
+
+def set_checkpointing(model: PreTrainedModel, on: bool) -> None:
+    """Switch gradient checkpointing on or off."""
+    if on:
+        recompute_activations(model)
+    elif hasattr(model, "activation_checkpointing_disable"):  # its name from transformers 5.2x on
+        model.activation_checkpointing_disable()
+    else:
+        model.gradient_checkpointing_disable()
 
 
 @dataclass

@@ -1,0 +1,62 @@
+"""What the benchmarks on a GPU share: models drawn there, the chip's speed, its memory, and differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from measure import alternate, spread
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+__all__ = [
+    "make_model",
+    "peak_gib",
+    "peak_product",
+    "relative_maximum",
+    "relative_norm",
+    "synchronize_of",
+]
+
+
+def make_model(config: LlamaConfig, device: torch.device, dtype: torch.dtype) -> LlamaForCausalLM:
+    """A random model, drawn on the device itself."""
+    torch.manual_seed(0)
+    with device:
+        lm = LlamaForCausalLM(config)
+    nn.Module.to(lm, dtype)  # transformers' own wrapper of it has no usable type
+    return lm
+
+
+def synchronize_of(device: torch.device) -> Callable[[], object]:
+    """Waits until the device is done."""
+    return torch.cuda.synchronize if device.type == "cuda" else int
+
+
+def peak_product(side: int, device: torch.device, *, repetitions: int) -> dict[str, float]:
+    """FLOP/s of a square bfloat16 matrix product on random data, see ``spread``."""
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    times = 10
+
+    def product() -> None:
+        for _ in range(times):
+            torch.mm(a, b)
+
+    sides = {"product": product}
+    seconds = alternate(sides, repetitions=repetitions, synchronize=synchronize_of(device))["product"]
+    return spread([times * 2 * side**3 / s for s in seconds])
+
+
+def peak_gib(device: torch.device) -> float | None:
+    """The most memory that was taken on the GPU so far; None elsewhere."""
+    return round(torch.cuda.max_memory_allocated() / 2**30, 1) if device.type == "cuda" else None
+
+
+def relative_maximum(found: Tensor, expected: Tensor) -> float:
+    """Largest difference as a share of the largest expected value."""
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def relative_norm(found: Tensor, expected: Tensor) -> float:
+    """Norm of the difference as a share of the norm of what was expected."""
+    return float((found - expected).norm() / expected.norm())
