@@ -22,6 +22,7 @@ def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
         ("adaptation_step", {"seconds", "memory", "ours_over", "loss"}),
         ("finetune_step", {"seconds", "memory", "over_plain", "same"}),
         ("gpu_adapt", {"right", "speed"}),
+        ("gpu_finetune", {"right", "speed"}),
     ],
 )
 def test_a_tiny_run_prints_a_table_and_writes_json(tmp_path: Path, name: str, keys: set[str]) -> None:
