@@ -6,6 +6,7 @@ training less than one. What runs in them is ``llara.cli.main`` and nothing of t
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -19,17 +20,20 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the server: tiny matrices gain nothing from threads
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["llara.adapt.run", "llara.cli.commands", "peft"])
+_SERVER.set_forkserver_preload(["llara.adapt.run", "llara.finetune.run", "llara.cli.commands", "peft"])
 _SECONDS = 240
 
 
 @dataclass(frozen=True)
 class Kill:
     """SIGKILL at the start of optimiser step ``step``, or with half of the file ``writing`` written, or when
-    only the rename of the whole model directory is missing."""
+    the function ``after`` (``module:name``) has just returned for the ``calls``-th time, or when only the
+    rename of the whole model directory is missing."""
 
     step: int | None = None
     writing: str | None = None
+    after: str | None = None
+    calls: int = 1
     before_rename: bool = False
 
 
@@ -100,21 +104,39 @@ def _run(
 def _arrange(kill: Kill) -> None:
     import torch
 
-    from llara.adapt import run
     from llara.adapt.trainer import AdaptTrainer
+    from llara.finetune.trainer import FinetuneTrainer
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    take_batches, save, save_retriever = AdaptTrainer.get_batch_samples, torch.save, run.save_retriever
-    steps = 0
+    def die_after(place: str, calls: int) -> None:
+        module, _, name = place.partition(":")
+        function, done = getattr(importlib.import_module(module), name), 0
 
-    def get_batch_samples(self: AdaptTrainer, *args: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps == kill.step:
-            die()
-        return take_batches(self, *args)
+        def call_and_die(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done
+            result = function(*args, **kwargs)
+            done += 1
+            if done == calls:
+                die()
+            return result
+
+        setattr(sys.modules[module], name, call_and_die)
+
+    def die_at_step(trainer: Any) -> None:
+        take_batches, steps = trainer.get_batch_samples, 0
+
+        def get_batch_samples(self: Any, *args: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps == kill.step:
+                die()
+            return take_batches(self, *args)
+
+        trainer.get_batch_samples = get_batch_samples
+
+    save = torch.save
 
     def save_half(content: Any, path: Any, *args: Any, **kwargs: Any) -> None:
         save(content, path, *args, **kwargs)
@@ -122,11 +144,11 @@ def _arrange(kill: Kill) -> None:
             os.truncate(path, Path(path).stat().st_size // 2)
             die()
 
-    def save_and_die(*args: Any, **kwargs: Any) -> None:
-        save_retriever(*args, **kwargs)
-        if kill.before_rename:
-            die()
-
-    AdaptTrainer.get_batch_samples = get_batch_samples  # type: ignore[method-assign]
     torch.save = save_half
-    run.save_retriever = save_and_die
+    for trainer in (AdaptTrainer, FinetuneTrainer):
+        die_at_step(trainer)
+    if kill.after is not None:
+        die_after(kill.after, kill.calls)
+    if kill.before_rename:
+        for stage in ("adapt", "finetune"):
+            die_after(f"llara.{stage}.run:save_retriever", kill.calls)

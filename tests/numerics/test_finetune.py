@@ -1,0 +1,450 @@
+"""``llara finetune`` as users run it: equal runs, killed runs, two processes, and the model they give."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from processes import Done, Kill, llara, llara_twice
+from safetensors.torch import load_file
+from tiny import SENTENCES, SHUFFLED_SLOTS, byte_level, model_for, sentencepiece_like
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from llara.encode import encode_texts
+from llara.finetune.trainer import HeldOut
+from llara.model import load, read_facts, save_retriever
+from llara.prompts import Prompts
+
+RECIPE = """
+[finetune]
+model = "start"
+[finetune.pairs]
+query_tokens = 48
+passage_tokens = 80
+negatives = 3
+[finetune.contrast]
+temperature = 0.05
+[finetune.lora]
+rank = 0
+[finetune.training]
+max_steps = 6
+batch_size = 4
+learning_rate = 1e-3
+warmup_ratio = 0.0
+schedule = "linear"
+precision = "float32"
+save_steps = 2
+logging_steps = 1
+"""
+LORA = ["lora.rank=4", "lora.alpha=8", "training.learning_rate=1e-2"]
+HELD_OUT = ["held_out.steps=2", "held_out.queries=6"]
+SEVERAL = ["contrast.matryoshka=[8]", "contrast.distillation=kl", "contrast.mask_margin=0.1"]
+
+# Without llara: its import fails, and nothing but sentence-transformers reads the directories.
+WITHOUT_LLARA = """
+import sys, json, numpy
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "llara":
+            raise ImportError("llara is not here")
+sys.meta_path.insert(0, Refused())
+try:
+    import llara
+except ImportError:
+    pass
+else:
+    raise SystemExit("llara can be imported")
+from sentence_transformers import SentenceTransformer
+folder, texts = sys.argv[1], json.loads(sys.argv[2])
+for name in sys.argv[3:]:
+    model = SentenceTransformer(f"{folder}/{name}", device="cpu")
+    vectors = {"query": model.encode_query(texts), "document": model.encode_document(texts)}
+    numpy.savez(f"{folder}/{name}.npz", **vectors)
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Retrievers to start from, training data with none to four scored negatives a query, and a recipe."""
+    folder = tmp_path_factory.mktemp("finetune")
+    stock, slots = sentencepiece_like("first"), byte_level(bos=True, slots=SHUFFLED_SLOTS)
+    random = torch.Generator().manual_seed(1)
+    centers: Any = {task: 0.5 * torch.randn(32, generator=random) for task in ("next", "self")}
+    for name, tokenizer, mean in (
+        ("start", stock, None),
+        ("words", slots, None),
+        ("centred", stock, centers),
+    ):
+        (folder / name).mkdir()
+        prompts = Prompts(tokenizer, "eight-words" if name == "words" else "paper")
+        save_retriever(model_for(tokenizer), prompts, folder / name, max_tokens=96, centers=mean)
+    with (folder / "train.jsonl").open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(record(q), ensure_ascii=False) + "\n" for q in range(30))
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def record(q: int) -> dict[str, Any]:
+    """Query ``q`` in Tevatron's layout; queries 3 and 4, 6 and 7 ... share their first positive."""
+
+    def passage(n: int, score: float) -> dict[str, Any]:
+        title = f"On {n % 7}" if n % 2 else ""
+        return {"docid": f"d{n}", "title": title, "text": f"{n} {SENTENCES[n % 6][: 20 + n]}", "score": score}
+
+    first = q - 1 if q % 3 == 1 else q
+    positives = [passage(first, 5.0), *([passage(100 + q, 4.0)] if q % 4 == 0 else [])]
+    negatives = [passage(200 + 5 * q + n, float(n % 3)) for n in range(q % 5)]
+    query = f"{q} {SENTENCES[first % 6][:30]}"
+    return {
+        "query_id": f"q{q}",
+        "query": query,
+        "positive_passages": positives,
+        "negative_passages": negatives,
+    }
+
+
+def finetune(out: str, *settings: str, flags: tuple[str, ...] = ()) -> list[str]:
+    chosen = [word for setting in settings for word in ("--set", setting)]
+    return ["finetune", "--config", "recipe.toml", "--train", "train.jsonl", "--out", out, *chosen, *flags]
+
+
+def succeed(done: Done) -> Done:
+    assert done.code == 0, done.stderr
+    return done
+
+
+def weights(directory: Path) -> dict[str, Tensor]:
+    return load_file(directory / "model.safetensors")
+
+
+def training(directory: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((directory / "training.json").read_text())
+    return content
+
+
+def log(directory: Path) -> list[dict[str, float]]:
+    entries: list[dict[str, float]] = training(directory)["log"]
+    return entries
+
+
+def losses(directory: Path) -> list[float]:
+    return [entry["loss"] for entry in log(directory) if "loss" in entry]
+
+
+def assert_close(one: Path, other: Path, *, tolerance: float = 5e-5) -> None:
+    """Same losses and same weights, up to the order in which float32 numbers were added."""
+    for a, b in zip(log(one), log(other), strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
+    ours, theirs = weights(one), weights(other)
+    assert max((ours[name] - theirs[name]).abs().max().item() for name in theirs) < tolerance
+
+
+def assert_same_bytes(one: Path, other: Path) -> None:
+    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+    assert log(one) == log(other)
+
+
+@pytest.fixture(scope="module")
+def whole(workspace: Path) -> Path:
+    """The uninterrupted run."""
+    done = succeed(llara(*finetune("whole"), cwd=workspace))
+    assert done.stdout == "whole\n"  # the result, and nothing else
+    return workspace / "whole"
+
+
+def test_losses_fall_and_what_was_done_is_recorded(whole: Path) -> None:
+    assert [entry["step"] for entry in log(whole)] == list(range(1, 7))
+    assert losses(whole)[-1] < losses(whole)[0] - 0.5
+    assert training(whole)["queries"] == 30
+    assert training(whole)["queries_per_step"] == 4
+    facts = read_facts(whole)
+    assert (facts["preset"], facts["title_separator"], facts["max_tokens"]) == ("paper", " ", 96)
+    card = (whole / "README.md").read_text()
+    assert "fine-tuned from start" in card
+    assert "6 x 4 queries" in card
+    assert f"{losses(whole)[-1]:.3f}" in card
+
+
+def test_a_run_speaks_in_lines_a_newcomer_understands(workspace: Path) -> None:
+    out = ["training.logging_steps=4", *LORA, *HELD_OUT]
+    done = succeed(llara(*finetune("spoken", *out), cwd=workspace))
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("train.jsonl: 30 queries with 38 positives and 60 negatives")
+    assert "30 queries, 88 distinct passages" in lines
+    assert "18 queries have fewer than 3 hard negatives, 6 of them none" in lines
+    shown = [line.partition(":")[0] for line in lines if line.startswith("step ")]
+    assert shown == ["step 1/6", "step 2/6", "step 4/6", "step 4/6", "step 6/6", "step 6/6"]
+    assert "warning" not in done.stderr.lower()
+    assert lines[-1].startswith("trained in ")
+
+
+KILLS = {
+    "with the examples stored": Kill(after="llara.finetune.prepare:build_pairs"),
+    "before the first checkpoint": Kill(step=2),
+    "after a checkpoint": Kill(step=6),
+    "writing a checkpoint": Kill(writing="checkpoint-4/optimizer.pt"),
+    "before the last rename": Kill(before_rename=True),
+}
+
+
+@pytest.mark.parametrize("name", KILLS)
+def test_a_killed_run_resumed_ends_with_the_same_bytes(name: str, workspace: Path, whole: Path) -> None:
+    out = workspace / name.replace(" ", "-")
+    assert llara(*finetune(out.name), cwd=workspace, kill=KILLS[name]).code == -9
+    assert not out.exists()
+    again = llara(*finetune(out.name), cwd=workspace)
+    assert (again.code, again.stdout) == (1, "")
+    assert "an unfinished run stands in" in again.stderr
+    if name == "after a checkpoint":
+        other = llara(*finetune(out.name, "contrast.temperature=0.02", flags=("--resume",)), cwd=workspace)
+        assert other.code == 1
+        assert "started with other settings (contrast.temperature)" in other.stderr
+        data = llara(*finetune(out.name, flags=("--resume", "--split", "dev")), cwd=workspace)
+        assert data.code == 1
+        assert "differ from this call's" in data.stderr
+    succeed(llara(*finetune(out.name, flags=("--resume",)), cwd=workspace))
+    assert_same_bytes(out, whole)
+    left = [path.name for path in workspace.iterdir() if out.name in path.name]
+    assert left == [out.name]
+
+
+@pytest.mark.parametrize("step", [4, 6])
+def test_lora_with_dropout_grad_cache_and_evaluation_resumes_with_the_same_bytes(
+    step: int, workspace: Path
+) -> None:
+    settings = ["model=words", *LORA, *HELD_OUT, *SEVERAL, "training.grad_cache_texts=3"]
+    if not (workspace / "lora-whole").exists():
+        succeed(llara(*finetune("lora-whole", *settings), cwd=workspace))
+    out = f"lora-killed-{step}"
+    assert llara(*finetune(out, *settings), cwd=workspace, kill=Kill(step=step)).code == -9
+    succeed(llara(*finetune(out, *settings, flags=("--resume",)), cwd=workspace))
+    assert_same_bytes(workspace / out, workspace / "lora-whole")
+
+
+EQUAL: dict[str, tuple[list[str], list[str]]] = {
+    "plain": ([], []),
+    "grad cache": (["training.grad_cache_texts=3"], []),
+    "grad cache, lora, several losses": (
+        [*LORA, "lora.dropout=0", *SEVERAL, "training.grad_cache_texts=5"],
+        [*LORA, "lora.dropout=0", *SEVERAL],
+    ),
+    "recomputed activations": (["training.gradient_checkpointing=true"], []),
+    "evaluated": (HELD_OUT, HELD_OUT),
+}
+
+
+@pytest.mark.parametrize("case", EQUAL)
+def test_two_processes_equal_one_with_twice_the_batch(case: str, workspace: Path, whole: Path) -> None:
+    pair, alone = EQUAL[case]
+    out = f"two, {case}"
+    for done in llara_twice(*finetune(out, "training.batch_size=2", *pair), cwd=workspace):
+        succeed(done)
+    if alone:
+        succeed(llara(*finetune(f"one, {case}", *alone), cwd=workspace))
+    assert_close(workspace / out, workspace / f"one, {case}" if alone else whole)
+
+
+def test_without_cross_device_negatives_two_processes_have_another_loss(workspace: Path, whole: Path) -> None:
+    """So the equality above does test the gathering."""
+    settings = ["training.batch_size=2", "contrast.cross_device=false"]
+    for done in llara_twice(*finetune("apart", *settings), cwd=workspace):
+        succeed(done)
+    assert losses(workspace / "apart")[0] < losses(whole)[0] - 0.1  # fewer candidates
+
+
+def test_two_processes_killed_and_resumed_end_with_the_same_bytes(workspace: Path) -> None:
+    settings = ["training.batch_size=2", *LORA]
+    for done in llara_twice(*finetune("pair", *settings), cwd=workspace):
+        succeed(done)
+    killed = llara_twice(*finetune("pair-killed", *settings), cwd=workspace, kill=Kill(step=5))
+    assert [done.code for done in killed] == [-9, -9]
+    for done in llara_twice(*finetune("pair-killed", *settings, flags=("--resume",)), cwd=workspace):
+        succeed(done)
+    assert_same_bytes(workspace / "pair-killed", workspace / "pair")
+
+
+def test_an_epoch_of_uneven_data_ends_in_all_processes(workspace: Path) -> None:
+    """30 queries in steps of 2 x 4: the last one is filled up."""
+    for done in llara_twice(*finetune("uneven", "training.max_steps=none"), cwd=workspace):
+        succeed(done)
+    assert [entry["step"] for entry in log(workspace / "uneven")] == [1, 2, 3, 4]
+
+
+def test_processes_stop_together_when_the_time_is_over(workspace: Path) -> None:
+    for done in llara_twice(*finetune("short", "training.max_seconds=0"), cwd=workspace):
+        succeed(done)
+    assert [entry["step"] for entry in log(workspace / "short")] == [1]
+    assert training(workspace / "short")["steps"] == 1
+
+
+def test_accumulated_batches_of_own_passages_equal_one_batch(workspace: Path) -> None:
+    own = ["contrast.in_batch=false", "contrast.distillation=margin-mse", "contrast.distillation_weight=0.01"]
+    succeed(llara(*finetune("at-once", *own), cwd=workspace))
+    parts = ["training.batch_size=1", "training.gradient_accumulation_steps=4"]
+    succeed(llara(*finetune("in-parts", *own, *parts), cwd=workspace))
+    assert_close(workspace / "in-parts", workspace / "at-once")
+
+
+def test_recomputed_activations_train_the_same(workspace: Path, whole: Path) -> None:
+    succeed(llara(*finetune("recomputed", "training.gradient_checkpointing=true"), cwd=workspace))
+    assert_close(workspace / "recomputed", whole)
+    for recompute in ("false", "true"):
+        settings = [*LORA, f"training.gradient_checkpointing={recompute}"]
+        succeed(llara(*finetune(f"lora-{recompute}", *settings), cwd=workspace))
+    assert_close(workspace / "lora-true", workspace / "lora-false")
+
+
+def test_the_merged_model_equals_the_adapter_on_its_base(workspace: Path) -> None:
+    from peft import PeftModel
+
+    for model in ("start", "words"):
+        settings = [f"model={model}", *LORA]
+        succeed(llara(*finetune(f"{model}-merged", *settings), cwd=workspace))
+        adapter = finetune(f"{model}-adapter", *settings, flags=("--adapter-only",))
+        succeed(llara(*adapter, cwd=workspace))
+        merged = load(workspace / f"{model}-merged", device="cpu")
+        ours = merged.encode_query(SENTENCES)
+        base = AutoModelForCausalLM.from_pretrained(workspace / model)
+        start = load(workspace / model, device="cpu")
+        before = start.encode_query(SENTENCES)
+        on_top = PeftModel.from_pretrained(base, workspace / f"{model}-adapter")
+        start[0].model = on_top.get_base_model().base_model
+        assert np.abs(before - ours).max() > 0.01
+        assert np.abs(start.encode_query(SENTENCES) - ours).max() < 1e-5
+        assert not (workspace / f"{model}-adapter" / "model.safetensors").exists()
+        assert "PeftModel" in (workspace / f"{model}-adapter" / "README.md").read_text()
+
+
+def test_lora_trains_the_rows_of_added_tokens_and_keeps_all_others(workspace: Path) -> None:
+    if not (workspace / "words-merged").exists():
+        succeed(llara(*finetune("words-merged", "model=words", *LORA), cwd=workspace))
+    start, end = weights(workspace / "words"), weights(workspace / "words-merged")
+    added = AutoTokenizer.from_pretrained(workspace / "words-merged").convert_tokens_to_ids(SHUFFLED_SLOTS)
+    table = "model.embed_tokens.weight"
+    changed = (end[table] - start[table]).abs().amax(dim=1)
+    assert sorted(np.flatnonzero(changed > 1e-4).tolist()) == sorted(added)
+    assert not changed[[n for n in range(len(changed)) if n not in added]].any()
+    assert torch.equal(end["lm_head.weight"], start["lm_head.weight"])
+    projection = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(end[projection], start[projection])
+
+
+def test_lora_keeps_head_and_norms_and_the_model_is_still_a_language_model(workspace: Path) -> None:
+    if not (workspace / "start-merged").exists():
+        succeed(llara(*finetune("start-merged", "model=start", *LORA), cwd=workspace))
+    model, info = AutoModelForCausalLM.from_pretrained(workspace / "start-merged", output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    start, end = weights(workspace / "start"), weights(workspace / "start-merged")
+    assert start.keys() == end.keys()
+    differ = {name for name in start if not torch.equal(start[name], end[name])}
+    assert differ == {name for name in start if "_proj" in name}
+    assert model.generate(torch.tensor([[1, 5]]), max_new_tokens=3, do_sample=False).shape[1] > 2
+
+
+def test_fine_tuned_directories_give_the_same_vectors_without_llara(workspace: Path, whole: Path) -> None:
+    succeed(llara(*finetune("centred-out", "model=centred"), cwd=workspace))
+    texts = [*SENTENCES, "", " ".join(SENTENCES)]
+    names = ["whole", "centred-out"]
+    command = [sys.executable, "-c", WITHOUT_LLARA, str(workspace), json.dumps(texts), *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in names:
+        stock, ours = np.load(workspace / f"{name}.npz"), load(workspace / name, device="cpu")
+        assert np.abs(stock["query"] - encode_texts(ours, texts, role="query")).max() < 1e-6
+        assert np.abs(stock["document"] - encode_texts(ours, texts, role="document")).max() < 1e-6
+
+
+def test_centring_is_trained_through_and_kept_as_it_is(workspace: Path, whole: Path) -> None:
+    if not (workspace / "centred-out").exists():
+        succeed(llara(*finetune("centred-out", "model=centred"), cwd=workspace))
+    before, after = (load(workspace / name, device="cpu") for name in ("centred", "centred-out"))
+    for role in ("query", "document"):
+        one, other = (
+            next(m for m in model if type(m).__name__ == "Router").sub_modules[role][0].linear
+            for model in (before, after)
+        )
+        assert one.bias.norm() > 1
+        assert torch.allclose(one.bias, other.bias, atol=1e-7)
+        assert torch.equal(other.weight, torch.eye(32))
+    assert losses(workspace / "centred-out")[0] != pytest.approx(losses(whole)[0], rel=1e-3)
+
+
+def test_the_best_checkpoint_is_what_is_saved(workspace: Path) -> None:
+    """A run whose held-out value falls ends as a run that stops where it was best."""
+    settings = [
+        "held_out.steps=1",
+        "held_out.queries=10",
+        "training.save_steps=1",
+        "training.schedule=constant",
+    ]
+    settings += ["training.learning_rate=0.02", "held_out.measure=RR@10"]
+    succeed(llara(*finetune("late", *settings, "training.max_steps=7"), cwd=workspace))
+    values = {entry["step"]: entry["held_out"] for entry in log(workspace / "late") if "held_out" in entry}
+    assert list(values) == list(range(1, 8))
+    best = max(values, key=lambda step: (values[step], -step))
+    assert best < 7, values
+    assert values[best] > values[7] + 0.01
+    succeed(llara(*finetune("until-best", *settings, f"training.max_steps={best}"), cwd=workspace))
+    one, other = weights(workspace / "late"), weights(workspace / "until-best")
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    assert f"{values[best]:.3f} (the best is kept)" in (workspace / "late" / "README.md").read_text()
+
+
+def test_the_held_out_measure_is_what_its_definition_says(workspace: Path) -> None:
+    queries, passages = SENTENCES[:3], [*SENTENCES, *(text[:25] for text in SENTENCES)]
+    relevant = [[0, 7], [5], [2, 3, 11]]
+    model = load(workspace / "start", device="cpu")
+    scores = model.encode_query(queries) @ model.encode_document(passages).T
+    expected = []
+    for row, wanted in zip(scores, relevant, strict=True):
+        order = np.argsort(-row).tolist()[:10]
+        gain = sum(1 / math.log2(2 + rank) for rank, n in enumerate(order) if n in wanted)
+        expected.append(gain / sum(1 / math.log2(2 + rank) for rank in range(len(wanted))))
+    evaluator = HeldOut(queries, passages, relevant, measure="nDCG@10", batch_size=2)
+    assert evaluator(model)["held_out"] == pytest.approx(np.mean(expected), rel=1e-6)
+
+
+def test_titles_are_joined_as_told_and_recorded(workspace: Path, whole: Path) -> None:
+    for name, value, recorded in (("dashed", '" - "', " - "), ("untitled", "none", None)):
+        succeed(
+            llara(*finetune(name, f"pairs.title_separator={value}", "training.max_steps=1"), cwd=workspace)
+        )
+        assert read_facts(workspace / name)["title_separator"] == recorded
+        assert losses(workspace / name)[0] != pytest.approx(losses(whole)[0], rel=1e-4)
+    assert "left out" in (workspace / "untitled" / "README.md").read_text()
+
+
+def test_a_model_remembers_the_longest_passage_it_was_trained_on(workspace: Path) -> None:
+    settings = ["pairs.passage_tokens=120", "training.max_steps=1"]
+    succeed(llara(*finetune("longer", *settings), cwd=workspace))
+    assert read_facts(workspace / "longer")["max_tokens"] == 120
+    assert load(workspace / "longer", device="cpu").max_seq_length == 120
+
+
+ROUNDS = ["rounds=2", "training.max_steps=3", "mining.negatives=2", "mining.last_rank=20"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kill"),
+    [
+        ("in the second mining", Kill(after="llara.finetune.run:_mined", calls=2)),
+        ("in the second training", Kill(step=6)),  # its third step, after a checkpoint
+    ],
+)
+def test_rounds_mine_and_train_again_and_resume_in_the_second(name: str, kill: Kill, workspace: Path) -> None:
+    settings = [*ROUNDS, "held_out.steps=2", "held_out.queries=5", *LORA]
+    if not (workspace / "rounds").exists():
+        succeed(llara(*finetune("rounds", *settings), cwd=workspace))
+    out = name.replace(" ", "-")
+    assert llara(*finetune(out, *settings), cwd=workspace, kill=kill).code == -9
+    succeed(llara(*finetune(out, *settings, flags=("--resume",)), cwd=workspace))
+    assert_same_bytes(workspace / out, workspace / "rounds")
