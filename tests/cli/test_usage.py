@@ -11,7 +11,7 @@ from llara.cli import build_parser
 from llara.config import AdaptConfig, load_recipe
 
 Llara = Callable[..., "subprocess.CompletedProcess[str]"]
-COMMANDS = ["adapt", "convert", "encode", "index", "search", "evaluate", "quickstart"]
+COMMANDS = ["adapt", "mine", "finetune", "convert", "encode", "index", "search", "evaluate", "quickstart"]
 
 
 def test_help_names_every_command_and_nothing_else(llara: Llara) -> None:
@@ -36,6 +36,9 @@ def test_help_of_a_command_begins_with_an_example_that_parses(llara: Llara, comm
         ["adopt"],
         ["adapt"],
         ["adapt", "--config", "llama2-7b-adapt", "--out", "x"],
+        ["mine", "--data", "d", "--out", "x"],
+        ["finetune", "--model", "m", "--out", "x"],
+        ["finetune", "--model", "m", "--train", "d", "--out", "x", "--rounds", "0"],
         ["convert", "--out", "x"],
         ["convert", "--base", "m", "--out", "x", "--preset", "nine-words"],
         ["encode", "--model", "m", "--input", "x", "--out", "y"],
@@ -56,6 +59,8 @@ def test_wrong_usage_exits_2_and_keeps_stdout_clean(llara: Llara, arguments: lis
     [
         (["adapt", "--config", "mini-adap"], "did you mean mini-adapt?"),
         (["adapt", "--config", "missing.toml"], "missing.toml does not exist"),
+        (["finetune", "--config", "mini-adapt"], "says nothing of finetune"),
+        (["mine", "--set", "last_rank=0"], "last_rank = 0, expected at least 1"),
         (["adapt", "--set", "training.max_stesp=3"], "did you mean training.max_steps?"),
         (["index", "--vectors", "nothing", "--out", "x"], "nothing has no readable manifest.json"),
         (["search", "--index", "nothing", "query"], "nothing has no readable manifest.json"),
@@ -143,11 +148,15 @@ def test_flags_stay_as_they_are() -> None:
         for name, parser in commands.items()
     }
     assert {name: " ".join(found) for name, found in flags.items()} == {
+        "mine": "--batch-size --config --corpus --data --index --model --no-titles --out --overwrite"
+        " --print-config --set --split",
+        "finetune": "--adapter-only --config --corpus --model --out --overwrite --print-config --resume"
+        " --rounds --set --split --train",
         "adapt": "--base --config --corpus --out --overwrite --print-config --resume --set --skip-bad",
         "convert": "--base --max-tokens --out --overwrite --preset",
         "encode": "--batch-size --id-field --input --model --no-titles --out --overwrite --role --skip-bad"
         " --text-field --title-field",
-        "index": "--out --overwrite --vectors",
+        "index": "--kind --out --overwrite --vectors",
         "search": "--format --index --model --overwrite --queries --run",
         "evaluate": "--batch-size --dataset --document-role --ignore-identical-ids --measures --model"
         " --no-titles --out --overwrite --query-role --split",

@@ -182,7 +182,7 @@ def run_encode(args: argparse.Namespace) -> None:
 def run_index(args: argparse.Namespace) -> None:
     from llara.indexes import build_index
 
-    print(build_index(args.vectors, args.out, overwrite=args.overwrite))
+    print(build_index(args.vectors, args.out, kind=args.kind, overwrite=args.overwrite))
 
 
 def run_search(args: argparse.Namespace) -> None:

@@ -215,12 +215,18 @@ def _index(subparsers: Any) -> None:
     parser = _command(
         subparsers,
         "index",
-        about="Build an index from encoded documents (faiss, exact).",
+        about="Build an index from encoded documents (faiss).",
         example="llara index --vectors vectors --out index",
         run=commands.run_index,
     )
     parser.add_argument(
         "--vectors", type=Path, required=True, metavar="DIR", help="what llara encode --role document wrote"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("exact", "hnsw"),
+        default="exact",
+        help="exact: every vector is compared; hnsw: a graph is walked, nearly exact (default: exact)",
     )
     _add_out(parser, "where the index goes")
 
