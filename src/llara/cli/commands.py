@@ -92,8 +92,7 @@ def run_mine(args: argparse.Namespace) -> None:
         progress=True,
     )
     print(result.out)
-    for name, count in result.counts.items():
-        say(f"{count:>12,}  {name}")
+    say(f"{result.report}\n{result}")
 
 
 def run_finetune(args: argparse.Namespace) -> None:
