@@ -44,6 +44,7 @@ def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
     prompts.text_limit(config.pairs.passage_tokens, ["self"])
     # What it was trained to read whole it will read whole.
     encoder.max_seq_length = max(facts["max_tokens"], _longest(config, name))
+    encoder[0].model = torch.nn.Identity()  # its weights would stand in memory twice
     set_seed(config.training.seed)  # adapters begin at random
     frozen_bfloat16 = config.lora.rank > 0 and use_bfloat16(config.training.precision)
     lm: Any = load_causal_lm(name, dtype=torch.bfloat16 if frozen_bfloat16 else torch.float32)
