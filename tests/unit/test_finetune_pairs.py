@@ -98,8 +98,8 @@ def test_what_titles_alone_tell_apart_is_one_passage_without_them(
     assert scores(without[0].positive_scores) == [3.0]
     assert scores(without[0].negative_scores) == pytest.approx([0.2])
     said = capsys.readouterr().err
-    assert "5 passages left out" in said
-    assert "1 queries left out" in said
+    assert "same text as another of their query: 5" in said
+    assert "queries left out, as no positive has a text: 1" in said
     with pytest.raises(InputError, match="no query has a positive with a text"):
         build_pairs([[lost]], tmp_path / "nothing", title_separator=None)
 

@@ -144,9 +144,9 @@ def build_pairs(
         sides_of = {name: each for key, side in sides.items() for name, each in side.arrays(key).items()}
         np.savez(target / "lists.npz", sources=np.array(source_of, dtype=np.int16), **sides_of)  # type: ignore[arg-type]
     if num_left_out:
-        say(f"{num_left_out:,} passages left out: blank, or another of their query's, as titles are joined")
+        say(f"passages left out, blank or the same text as another of their query: {num_left_out:,}")
     if num_without:
-        say(f"{num_without:,} queries left out: no positive has a text")
+        say(f"queries left out, as no positive has a text: {num_without:,}")
     return PairStore(directory)
 
 
