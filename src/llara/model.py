@@ -18,7 +18,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,12 +99,26 @@ def load(name_or_path: str | Path, *, device: str | None = None) -> SentenceTran
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model_kwargs = {"dtype": torch.float32} if device == "cpu" else {}
     try:
-        if _has_slots(Path(source)):
-            modules = _modules_with_slots(Path(source), model_kwargs)
-            return SentenceTransformer(modules=modules, device=device, similarity_fn_name="cosine")
-        return SentenceTransformer(source, device=device, model_kwargs=model_kwargs)
+        with _no_report_of_the_head():
+            if _has_slots(Path(source)):
+                modules = _modules_with_slots(Path(source), model_kwargs)
+                return SentenceTransformer(modules=modules, device=device, similarity_fn_name="cosine")
+            return SentenceTransformer(source, device=device, model_kwargs=model_kwargs)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load the model {name_or_path}: {error}") from error
+
+
+@contextmanager
+def _no_report_of_the_head() -> Iterator[None]:
+    """Silence the library's warning that a retriever does not use the language model's head."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _has_slots(directory: Path) -> bool:

@@ -96,7 +96,7 @@ class ContrastConfig:
         "none", "learn from the scores in the training file: of a softmax, or of differences"
     )
     distillation_weight: float = setting(1.0, "factor of the distillation loss", at_least=0)
-    teacher_temperature: float = setting(1.0, "the teacher's scores are divided by it (kl)", at_least=1e-6)
+    teacher_temperature: float = setting(1.0, "the teacher's scores are divided by it", at_least=1e-6)
     matryoshka: tuple[int, ...] = setting(
         (), "the loss is also taken of the first so many numbers of a vector, for each of these"
     )

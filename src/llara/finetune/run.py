@@ -194,10 +194,7 @@ def _mined(
                         corpus=corpus,
                         title_separator=config.pairs.title_separator,
                     )
-                    say(
-                        f"{source}: "
-                        + ", ".join(f"{name} {count:,}" for name, count in result.counts.items())
-                    )
+                    say(f"{source}: {result.report}\n{result}")
     if not all(path.exists() for path in mined):
         raise OutputError("the first process could not mine negatives; its message says why")
     return mined
