@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import llara
 from llara.cli import commands
+from llara.cli.options import (
+    TRAINING_DATA,
+    Parser,
+    add_batch_size,
+    add_model,
+    add_no_titles,
+    add_out,
+    add_overrides,
+    add_overwrite,
+    add_skip_bad,
+    add_split_and_corpus,
+    new_command,
+    positive,
+)
 
 __all__ = ["build_parser"]
 
@@ -29,15 +42,6 @@ Turn a decoder-only language model into a dense retriever, and search with it.
 that ship with the package: llara-mini-base (a language model) and llara-mini (adapted)."""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose help begins with an example."""
-
-    example = ""
-
-    def format_help(self) -> str:
-        return (f"example: {self.example}\n\n" if self.example else "") + super().format_help()
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; every command sets ``run``."""
     parser = Parser(
@@ -55,17 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    subparsers: Any, name: str, *, about: str, example: str, run: Callable[[argparse.Namespace], None]
-) -> Parser:
-    parser = cast(Parser, subparsers.add_parser(name, description=about, allow_abbrev=False))
-    parser.example = example
-    parser.set_defaults(run=run, usage_error=parser.error)
-    return parser
-
-
 def _adapt(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "adapt",
         about="Train a language model so that its embeddings hold the whole text and expect what follows it."
@@ -82,16 +77,16 @@ def _adapt(subparsers: Any) -> None:
         metavar="SOURCE",
         help=".jsonl, .tsv, .parquet, .txt, .md (.gz .xz .zst alike), folders of them, data sets of the hub",
     )
-    _add_out(parser, "where the model goes", required=False)
+    add_out(parser, "where the model goes", required=False)
     parser.add_argument("--config", metavar="RECIPE", help="a recipe by name or as a .toml file")
-    _add_overrides(parser)
+    add_overrides(parser)
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
-    _add_skip_bad(parser)
+    add_skip_bad(parser)
 
 
 def _mine(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "mine",
         about="Search with the queries of training data and keep what ranks high and is no answer. Writes a"
@@ -100,21 +95,21 @@ def _mine(subparsers: Any) -> None:
         run=commands.run_mine,
     )
     parser.add_argument("--model", metavar="MODEL", help="the retriever that searches (not for source=bm25)")
-    parser.add_argument("--data", nargs="+", metavar="SOURCE", help=_TRAINING_DATA)
-    _add_out(parser, "the training file (.jsonl)", required=False, metavar="FILE")
-    _add_split_and_corpus(parser, corpus="what is searched, if not the corpus or the passages of the data")
+    parser.add_argument("--data", nargs="+", metavar="SOURCE", help=TRAINING_DATA)
+    add_out(parser, "the training file (.jsonl)", required=False, metavar="FILE")
+    add_split_and_corpus(parser, corpus="what is searched, if not the corpus or the passages of the data")
     parser.add_argument(
         "--index", type=Path, metavar="DIR", help="an index of that corpus, to save encoding it"
     )
     parser.add_argument("--config", metavar="RECIPE", help="a recipe by name or as a .toml file")
-    _add_overrides(parser)
-    _add_batch_size(parser)
-    _add_no_titles(parser)
+    add_overrides(parser)
+    add_batch_size(parser)
+    add_no_titles(parser)
     parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
 
 
 def _finetune(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "finetune",
         about="Train a retriever to score a query's passage above hard negatives and above the passages of"
@@ -123,14 +118,14 @@ def _finetune(subparsers: Any) -> None:
         run=commands.run_finetune,
     )
     parser.add_argument("--model", metavar="MODEL", help="the retriever to train (default: the recipe's)")
-    parser.add_argument("--train", nargs="+", metavar="SOURCE", help=_TRAINING_DATA)
-    _add_out(parser, "where the model goes", required=False)
-    _add_split_and_corpus(parser, corpus="where passages are looked up that the data name by id only")
+    parser.add_argument("--train", nargs="+", metavar="SOURCE", help=TRAINING_DATA)
+    add_out(parser, "where the model goes", required=False)
+    add_split_and_corpus(parser, corpus="where passages are looked up that the data name by id only")
     parser.add_argument("--config", metavar="RECIPE", help="a recipe by name or as a .toml file")
-    _add_overrides(parser)
+    add_overrides(parser)
     parser.add_argument(
         "--rounds",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="mine negatives with the newest model and train on them, N times over",
     )
@@ -141,24 +136,8 @@ def _finetune(subparsers: Any) -> None:
     parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
 
 
-_TRAINING_DATA = (
-    "training data: a directory in BEIR's layout or with MS MARCO's files, a .jsonl file of FlagEmbedding or"
-    " Tevatron, a data set of the hub, or ir_datasets:NAME"
-)
-
-
-def _add_split_and_corpus(parser: Parser, *, corpus: str) -> None:
-    parser.add_argument(
-        "--split",
-        default="train",
-        metavar="NAME",
-        help="split of data that have several (default: %(default)s)",
-    )
-    parser.add_argument("--corpus", metavar="SOURCE", help=corpus)
-
-
 def _convert(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "convert",
         about="Make a retriever directory of a language model as it is, untrained: the baseline of every"
@@ -167,7 +146,7 @@ def _convert(subparsers: Any) -> None:
         run=commands.run_convert,
     )
     parser.add_argument("--base", metavar="MODEL", required=True, help="the language model")
-    _add_out(parser, "where the retriever goes")
+    add_out(parser, "where the retriever goes")
     parser.add_argument(
         "--preset",
         choices=("paper", "eight-words"),
@@ -176,7 +155,7 @@ def _convert(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--max-tokens",
-        type=_positive,
+        type=positive,
         default=512,
         metavar="N",
         help="longest input in tokens, prompt included (default: %(default)s)",
@@ -184,20 +163,20 @@ def _convert(subparsers: Any) -> None:
 
 
 def _encode(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "encode",
         about="Turn queries or documents into vectors, written in shards.",
         example="llara encode --model llara-mini --input docs --role document --out vectors",
         run=commands.run_encode,
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--input", required=True, metavar="SOURCE", help="a file or folder, as for llara adapt"
     )
     parser.add_argument("--role", required=True, choices=("query", "document"), help="which prompt to use")
-    _add_out(parser, "where the vectors go")
-    _add_batch_size(parser)
+    add_out(parser, "where the vectors go")
+    add_batch_size(parser)
     parser.add_argument(
         "--id-field", default="id", metavar="NAME", help="field of the id (default: %(default)s)"
     )
@@ -207,12 +186,12 @@ def _encode(subparsers: Any) -> None:
     parser.add_argument(
         "--text-field", default="text", metavar="NAME", help="field of the text (default: %(default)s)"
     )
-    _add_no_titles(parser)
-    _add_skip_bad(parser)
+    add_no_titles(parser)
+    add_skip_bad(parser)
 
 
 def _index(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "index",
         about="Build an index from encoded documents (faiss).",
@@ -228,11 +207,11 @@ def _index(subparsers: Any) -> None:
         default="exact",
         help="exact: every vector is compared; hnsw: a graph is walked, nearly exact (default: exact)",
     )
-    _add_out(parser, "where the index goes")
+    add_out(parser, "where the index goes")
 
 
 def _search(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "search",
         about="Ask an index. Readable on a terminal; in a pipe one JSON object a line for each hit.",
@@ -244,13 +223,13 @@ def _search(subparsers: Any) -> None:
     asked.add_argument("query", nargs="?", help="the query; - reads one query a line from stdin")
     asked.add_argument("--queries", type=Path, metavar="FILE", help="queries, .jsonl or one a line")
     parser.add_argument(
-        "-k", type=_positive, default=10, metavar="N", help="hits per query (default: %(default)s)"
+        "-k", type=positive, default=10, metavar="N", help="hits per query (default: %(default)s)"
     )
     parser.add_argument(
         "--model", metavar="MODEL", help="the model, if it has moved since its vectors were made"
     )
     parser.add_argument("--run", type=Path, metavar="FILE", dest="run_file", help="also write a TREC run")
-    _add_overwrite(parser)
+    add_overwrite(parser)
     parser.add_argument(
         "--format",
         choices=("auto", "text", "json"),
@@ -260,7 +239,7 @@ def _search(subparsers: Any) -> None:
 
 
 def _evaluate(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "evaluate",
         about="Search a collection that has judgements and measure what comes back, with BM25 beside it."
@@ -268,7 +247,7 @@ def _evaluate(subparsers: Any) -> None:
         example="llara evaluate --model llara-mini --dataset collection --split test --out results",
         run=commands.run_evaluate,
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--dataset",
         type=Path,
@@ -279,7 +258,7 @@ def _evaluate(subparsers: Any) -> None:
     parser.add_argument(
         "--split", default="test", metavar="NAME", help="qrels/NAME.tsv (default: %(default)s)"
     )
-    _add_out(parser, "where metrics.json and the runs go")
+    add_out(parser, "where metrics.json and the runs go")
     parser.add_argument(
         "--measures",
         nargs="+",
@@ -293,17 +272,17 @@ def _evaluate(subparsers: Any) -> None:
             default=role,
             help=f"which prompt {role} texts get (default: %(default)s); similarity tasks want one for both",
         )
-    _add_no_titles(parser)
+    add_no_titles(parser)
     parser.add_argument(
         "--ignore-identical-ids",
         action="store_true",
         help="never return a document with the query's own id (BEIR's rule for ArguAna and Quora)",
     )
-    _add_batch_size(parser)
+    add_batch_size(parser)
 
 
 def _quickstart(subparsers: Any) -> None:
-    parser = _command(
+    parser = new_command(
         subparsers,
         "quickstart",
         about="See a language model that cannot search become one that can: on the documentation of this"
@@ -311,69 +290,12 @@ def _quickstart(subparsers: Any) -> None:
         example="llara quickstart",
         run=commands.run_quickstart,
     )
-    _add_out(parser, "where everything goes", default=Path("runs/quickstart"))
+    add_out(parser, "where everything goes", default=Path("runs/quickstart"))
     parser.add_argument(
         "--passages",
-        type=_positive,
+        type=positive,
         default=10_000,
         metavar="N",
         help="size of the corpus (default: %(default)s); fewer are quicker",
     )
-    _add_overrides(parser)
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", required=True, metavar="MODEL", help="a retriever: directory, hub name or llara-mini"
-    )
-
-
-def _add_out(
-    parser: argparse.ArgumentParser,
-    about: str,
-    *,
-    required: bool = True,
-    default: Path | None = None,
-    metavar: str = "DIR",
-) -> None:
-    shown = f"{about} (default: {default})" if default else about
-    required = required and default is None
-    parser.add_argument("--out", type=Path, required=required, default=default, metavar=metavar, help=shown)
-    _add_overwrite(parser)
-
-
-def _add_overwrite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-
-
-def _add_overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="A.B=C",
-        dest="overrides",
-        help="change one setting of the recipe; may be repeated",
-    )
-
-
-def _add_batch_size(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--batch-size", type=_positive, default=64, metavar="N", help="texts at a time (default: %(default)s)"
-    )
-
-
-def _add_no_titles(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-titles", action="store_true", help="leave titles out of the documents' texts")
-
-
-def _add_skip_bad(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="count and report bad lines instead of stopping"
-    )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+    add_overrides(parser)
