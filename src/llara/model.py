@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,26 +100,39 @@ def load(name_or_path: str | Path, *, device: str | None = None) -> SentenceTran
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model_kwargs = {"dtype": torch.float32} if device == "cpu" else {}
     try:
-        with _no_report_of_the_head():
+        with _all_weights_found():
             if _has_slots(Path(source)):
                 modules = _modules_with_slots(Path(source), model_kwargs)
                 return SentenceTransformer(modules=modules, device=device, similarity_fn_name="cosine")
             return SentenceTransformer(source, device=device, model_kwargs=model_kwargs)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load the model {name_or_path}: {error}") from error
 
 
 @contextmanager
-def _no_report_of_the_head() -> Iterator[None]:
-    """Silence the library's warning that a retriever does not use the language model's head."""
-    from transformers.utils import logging
+def _all_weights_found() -> Iterator[None]:
+    """Make an error of weights that are not there, which the library only reports before it makes some up.
 
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    Its report is silent where all it says is that a retriever does not use the language model's head.
+
+    Raises:
+        ValueError: weights are missing, or have another shape.
+    """
+    reports: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        if "LOAD REPORT" in record.getMessage():
+            reports.append(record.getMessage())
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(keep)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logger.removeFilter(keep)
+    if any(word in report for report in reports for word in ("MISSING", "MISMATCH")):
+        raise ValueError("its files lack some of the weights that its config.json asks for")
 
 
 def _has_slots(directory: Path) -> bool:

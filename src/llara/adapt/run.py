@@ -38,6 +38,7 @@ from llara.prompts import Prompts, Task
 from llara.settings import to_dict
 from llara.training import (
     StopAfter,
+    check_devices,
     check_same_run,
     check_work,
     common_arguments,
@@ -87,6 +88,7 @@ def adapt(
     check_work(work, resume=resume, overwrite=overwrite)
     training = config.training
     arguments = TrainingArguments(**common_arguments(training, work, max_steps=training.max_steps))
+    check_devices(arguments)
     make_work(work, arguments, resume=resume, overwrite=overwrite)
     try:
         store = tokenized_corpus(work, arguments, base, corpus, prompts, config, skip_bad=skip_bad)

@@ -135,7 +135,7 @@ class FinetuneConfig:
     0.01
     """
 
-    model: str | None = setting(None, "model to train, a directory or a hub name; --model wins over it")
+    model: str | None = setting(None, "model to train, a directory or llara-mini; --model wins over it")
     rounds: int = setting(
         0,
         "how often negatives are mined with the newest model and trained on; 0: those in the file",
@@ -164,9 +164,10 @@ def _check_finetune(config: FinetuneConfig) -> None:
         )
     if contrast.distillation == "none" and contrast.contrast_weight == 0:
         raise ConfigError("nothing to train on: contrast.contrast_weight is 0 and contrast.distillation none")
-    if config.pairs.negatives == 0 and not contrast.in_batch:
+    if config.pairs.negatives == 0 and not (contrast.in_batch and contrast.contrast_weight > 0):
         raise ConfigError(
-            "nothing to compare with: pairs.negatives is 0 and contrast.in_batch is false; switch one on"
+            "nothing to compare with: pairs.negatives is 0, and other queries' passages are not compared"
+            " (contrast.in_batch, contrast.contrast_weight); switch one on"
         )
     if any(size < 1 for size in contrast.matryoshka):
         raise ConfigError(f"contrast.matryoshka = {list(contrast.matryoshka)}, expected sizes of at least 1")

@@ -43,7 +43,10 @@ def load_recipe(name_or_path: str | Path, kind: type[C]) -> C:
             f"{path} says nothing of {stage}; it has {listed([f'[{name}]' for name in data]) or 'no table'}. "
             f"Recipes that do: {listed(list_recipes(kind))}"
         )
-    return from_dict(kind, data[stage], source=f"{path} [{stage}]")
+    table = data[stage]
+    if kind is FinetuneConfig and "mine" in data:  # rounds mine as the recipe does
+        table = {"mining": data["mine"], **table}
+    return from_dict(kind, table, source=f"{path} [{stage}]")
 
 
 def recipe_text(config: AdaptConfig | MineConfig | FinetuneConfig) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from llara.corpus import Document
 from llara.datasets import TrainingExample
@@ -81,6 +82,11 @@ class PairStore:
         """The text of a passage."""
         text: str = self.passages["text"][number].as_py()
         return text
+
+    def same_text(self, held: np.ndarray) -> np.ndarray:
+        """Numbers of the queries whose text is that of one of ``held``, them included: int64, ascending."""
+        texts = self.queries["text"]
+        return np.flatnonzero(pc.is_in(texts, value_set=texts.take(pa.array(held))).to_numpy())
 
     def num_negatives(self) -> np.ndarray:
         """How many negatives each query has, int64 [Q]."""

@@ -17,7 +17,7 @@ from llara.errors import ConfigError, InputError, ModelError
 from llara.files import write_text_atomic
 from llara.finetune.pairs import PairStore, build_pairs
 from llara.finetune.trainer import HeldOut, Retriever
-from llara.model import load, load_causal_lm, load_config, load_tokenizer, read_facts
+from llara.model import load, load_causal_lm, load_config, load_tokenizer, read_facts, resolve, stored_dtype
 from llara.prompts import Prompts, slot_ids
 from llara.training import recompute_activations, say, use_bfloat16, with_lora
 
@@ -33,6 +33,8 @@ def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
         ModelError: no such model, or not a retriever that llara wrote.
         ConfigError: the adapter or the length limits do not fit the model.
     """
+    if not Path(resolve(name)).is_dir():
+        raise ModelError(f"{name} is not here; download the model, and name its directory")
     facts = read_facts(name)
     encoder = load(name, device="cpu")
     if not facts:
@@ -63,7 +65,7 @@ def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
             f"contrast.matryoshka = {list(config.contrast.matryoshka)} asks for more than the {largest}"
             " numbers of the model's vectors"
         )
-    return Retriever(lm, encoder, prompts, encoder.max_seq_length)
+    return Retriever(lm, encoder, prompts, encoder.max_seq_length, stored_dtype(load_config(name)))
 
 
 def _longest(config: FinetuneConfig, name: str) -> int:

@@ -7,6 +7,7 @@ checkpoint with ``resume=True`` and ends with the same weights as one that was n
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -17,24 +18,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+import torch
 from sentence_transformers import SentenceTransformerTrainingArguments
 
 from llara.config import FinetuneConfig
 from llara.errors import ConfigError, LlaraError, OutputError
 from llara.evaluate.measures import depth_of
-from llara.files import atomic_directory, check_output
+from llara.files import check_output
 from llara.finetune.batches import PairCollator
-from llara.finetune.card import model_card
+from llara.finetune.finish import write_model
 from llara.finetune.loss import ContrastiveLoss
 from llara.finetune.order import hold_out, num_steps, training_order
 from llara.finetune.prepare import held_out_evaluator, load_retriever, stored_pairs
-from llara.finetune.trainer import FinetuneTrainer, Retriever
-from llara.model import load_config, save_retriever, stored_dtype
-from llara.modules import centers_of
-from llara.settings import to_dict
+from llara.finetune.trainer import EvaluateLast, FinetuneTrainer
 from llara.training import (
     StopAfter,
+    check_devices,
     check_same_run,
     check_work,
     common_arguments,
@@ -95,9 +94,15 @@ def finetune(
     work = work_directory(out)
     check_work(work, resume=resume, overwrite=overwrite)
     arguments = _arguments(config, work, max_steps=1)
+    check_devices(arguments)
     make_work(work, arguments, resume=resume, overwrite=overwrite)
+    start = model
     log: list[dict[str, float]] = []
     try:
+        sources = [str(source) for source in train]
+        check_same_run(
+            work, config, resume=resume, model=start, train=sources, split=split, corpus=str(corpus)
+        )
         for number in range(1, max(1, config.rounds) + 1):
             last = number == max(1, config.rounds)
             folder = work / f"round-{number}"
@@ -110,13 +115,25 @@ def finetune(
                 run = _Run(folder, model, config, resume=resume)
                 trainer = run.train(data, split=split, corpus=corpus)
                 if trainer.is_world_process_zero():
-                    run.finish(trainer, target, adapter_only=adapter_only, overwrite=overwrite)
+                    history = {"model": start, "mining": _mining_counts(work), "log": log}
+                    write_model(
+                        trainer,
+                        target,
+                        config,
+                        history=history,
+                        adapter_only=adapter_only,
+                        overwrite=overwrite,
+                    )
                 trainer.accelerator.wait_for_everyone()
-            log += _log_of(target)
+                del trainer  # the next round loads its own model
+                gc.collect()
+                torch.cuda.empty_cache()
+            log = _log_of(target)
             model = str(target)
     except LlaraError as error:
         if any(work.glob("round-*/checkpoints/*/complete")) or any(work.glob("round-*/model")):
-            error.args = (f"{error}. What is trained so far stands in {work}: go on with --resume",)
+            if not isinstance(error, ConfigError):
+                error.args = (f"{error}. What is trained so far stands in {work}: go on with --resume",)
         elif arguments.process_index == 0 and not resume:
             shutil.rmtree(work, ignore_errors=True)
         raise
@@ -233,14 +250,15 @@ class _Run:
         held = np.zeros(0, dtype=np.int64)
         if config.held_out.steps:
             held = hold_out(len(store), config.held_out.queries, seed=training.seed)
-        max_steps = num_steps(config, num_queries=len(store) - len(held), step_size=step_size)
+        excluded = store.same_text(held)
+        max_steps = num_steps(config, num_queries=len(store) - len(excluded), step_size=step_size)
         order = training_order(
             store.sources,
             length=step_size * max_steps,
             step_size=step_size,
             weights=config.pairs.weights,
             one_source_batches=config.pairs.one_source_batches,
-            excluded=held,
+            excluded=excluded,
             seed=training.seed,
         )
         check_same_run(
@@ -273,59 +291,16 @@ class _Run:
         )
         if training.max_seconds is not None:
             trainer.add_callback(StopAfter(training.max_seconds))
+        if len(held):
+            trainer.add_callback(EvaluateLast())
         return trainer
 
-    def finish(self, trainer: FinetuneTrainer, target: Path, *, adapter_only: bool, overwrite: bool) -> None:
-        """Merge the adapter and write the model directory (or the adapter alone) by one rename."""
-        retriever: Retriever = trainer.retriever
-        lm = retriever.lm
-        lm.eval()
-        lm.config.use_cache = True
-        data: Any = trainer.data_collator
-        training = {
-            "model": self.model,
-            "queries": len(data.store),
-            "passages": data.store.passages.num_rows,
-            "steps": trainer.state.global_step,
-            "queries_per_step": len(data.order) // trainer.args.max_steps,
-            "settings": to_dict(self.config),
-            "log": _clean_log(trainer.state.log_history),
-        }
-        with atomic_directory(target, overwrite=overwrite, within=self.folder) as directory:
-            if adapter_only:
-                _save_adapter(lm, directory)
-            else:
-                lm = lm.merge_and_unload() if self.config.lora.rank else lm
-                save_retriever(
-                    lm.to(stored_dtype(load_config(self.model))),
-                    retriever.prompts,
-                    directory,
-                    max_tokens=retriever.max_tokens,
-                    centers=centers_of(retriever.encoder),
-                    title_separator=self.config.pairs.title_separator,
-                )
-            content = json.dumps(training, indent=1) + "\n"
-            (directory / "training.json").write_text(content, encoding="utf-8")
-            card = model_card(training, adapter_only=adapter_only)
-            (directory / "README.md").write_text(card, encoding="utf-8")
-            trackers = self.folder / "checkpoints" / "runs"
-            if trackers.exists():
-                shutil.copytree(trackers, directory / "tensorboard")
 
-
-def _save_adapter(lm: Any, directory: Path) -> None:
-    try:
-        lm.save_pretrained(directory)
-    except SafetensorError as error:  # its way to say that a write failed
-        raise OSError(str(error)) from error
-
-
-def _clean_log(history: Sequence[Any]) -> list[dict[str, float]]:
-    """The log entries with a loss or a held-out measure, without the Trainer's own bookkeeping."""
-    names = {"eval_held_out": "held_out"}
-    keep = ("step", "loss", "learning_rate", "grad_norm", "eval_held_out")
-    kept = [{names.get(key, key): entry[key] for key in keep if key in entry} for entry in history]
-    return [entry for entry in kept if "loss" in entry or "held_out" in entry]
+def _mining_counts(work: Path) -> list[dict[str, Any]]:
+    """What was mined in each round: the data, and how many candidates each filter removed."""
+    files = sorted(work.glob("round-*/negatives-*.mining.json"))
+    facts = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return [{"data": each["data"], "counts": each["counts"]} for each in facts]
 
 
 def _log_of(target: Path) -> list[dict[str, float]]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch.utils.data import BatchSampler, SequentialSampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llara.encode import encode_texts
 from llara.evaluate import evaluate_run
@@ -17,7 +19,7 @@ from llara.evaluate.measures import depth_of
 from llara.prompts import Prompts
 from llara.training import WholeCheckpoints
 
-__all__ = ["FinetuneTrainer", "HeldOut", "Retriever"]
+__all__ = ["EvaluateLast", "FinetuneTrainer", "HeldOut", "Retriever"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Retriever:
     encoder: SentenceTransformer
     prompts: Prompts
     max_tokens: int
+    stored_dtype: torch.dtype
 
 
 class FinetuneTrainer(WholeCheckpoints, SentenceTransformerTrainer):
@@ -57,6 +60,18 @@ class FinetuneTrainer(WholeCheckpoints, SentenceTransformerTrainer):
         """Load the best checkpoint; the library's own would go on with the last one if that failed."""
         assert self.state.best_model_checkpoint is not None
         self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+class EvaluateLast(TrainerCallback):
+    """Evaluates and saves the last step, too, so that the best checkpoint may be the last."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Ask for both once the run ends, by its steps or by its time."""
+        if state.global_step >= state.max_steps or control.should_training_stop:
+            control.should_evaluate = control.should_save = True
+        return control
 
 
 class HeldOut(BaseEvaluator):

@@ -1,12 +1,19 @@
 """What every training run has: its directory, checkpoints, progress, and a model made ready to train."""
 
 from llara.training.models import load_weights, recompute_activations, use_bfloat16, with_lora
-from llara.training.trainer import StopAfter, WholeCheckpoints, common_arguments, last_checkpoint
+from llara.training.trainer import (
+    StopAfter,
+    WholeCheckpoints,
+    check_devices,
+    common_arguments,
+    last_checkpoint,
+)
 from llara.training.work import check_same_run, check_work, make_work, say, work_directory
 
 __all__ = [
     "StopAfter",
     "WholeCheckpoints",
+    "check_devices",
     "check_same_run",
     "check_work",
     "common_arguments",

@@ -30,10 +30,11 @@ from llara.config import TrainingConfig
 from llara.errors import ConfigError, MissingExtraError, OutputError
 from llara.training.models import load_weights, use_bfloat16
 
-__all__ = ["StopAfter", "WholeCheckpoints", "common_arguments", "last_checkpoint"]
+__all__ = ["StopAfter", "WholeCheckpoints", "check_devices", "common_arguments", "last_checkpoint"]
 
 _COMPLETE = "complete"  # an empty file: all of the checkpoint stands on disk
 _KEPT_CHECKPOINTS = 2
+_DAYS_7_SECONDS = 7 * 24 * 3600
 
 
 def common_arguments(training: TrainingConfig, work: Path, *, max_steps: int) -> dict[str, Any]:
@@ -68,7 +69,21 @@ def common_arguments(training: TrainingConfig, work: Path, *, max_steps: int) ->
         "remove_unused_columns": False,
         "disable_tqdm": None,
         "dataloader_pin_memory": not on_cpu,
+        "ddp_timeout": _DAYS_7_SECONDS,  # the others wait while the first process reads, mines or encodes
     }
+
+
+def check_devices(arguments: TrainingArguments) -> None:
+    """Refuse several GPUs in one process: each step would take more than was asked for.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    if arguments.n_gpu > 1:
+        raise ConfigError(
+            f"{arguments.n_gpu} GPUs are visible to one process; start one for each (torchrun"
+            f" --nproc_per_node {arguments.n_gpu} -m llara ...), or set CUDA_VISIBLE_DEVICES=0"
+        )
 
 
 def _check_trackers(names: Sequence[str]) -> None:
@@ -117,6 +132,8 @@ class WholeCheckpoints(Trainer):
         directory = Path(str(self.args.output_dir))
         try:
             super()._save_checkpoint(*args, **kwargs)
+        except (torch.OutOfMemoryError, torch.distributed.DistBackendError):
+            raise  # RuntimeErrors, too, but not of the disk
         except (OSError, SafetensorError, RuntimeError) as error:  # torch.save: RuntimeError on a full disk
             raise OutputError(
                 f"cannot write a checkpoint to {directory}: {error}; free the disk or choose another path"
