@@ -152,10 +152,15 @@ class Bm25:
             results.append(_ranked([self.documents[position] for position in positions], scores.tolist()))
         return results
 
+    def scores(self, query: str) -> np.ndarray:
+        """The score of every document for one query: float32 [N], 0 for one that shares no word with it."""
+        tokens = [self._vocabulary[token] for token in self._analyzer(query) if token in self._vocabulary]
+        scores: np.ndarray = self._scorer.get_scores_from_ids(tokens)
+        return scores
+
     def top(self, query: str, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions int64 [K] and scores float32 [K] of the best documents, K <= k, for one query."""
-        tokens = [self._vocabulary[token] for token in self._analyzer(query) if token in self._vocabulary]
-        scores: np.ndarray = self._scorer.get_scores_from_ids(tokens)  # [N]
+        scores = self.scores(query)
         positions = np.flatnonzero(scores > 0)
         if len(positions) > k:
             kth_score = np.partition(scores[positions], -k)[-k]

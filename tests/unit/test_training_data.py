@@ -13,6 +13,7 @@ from llara.corpus import Document
 from llara.datasets import DataReport, TrainingExample, check_training_file, read_training, write_training
 from llara.datasets.examples import text_id, wanted_passages
 from llara.errors import InputError, MissingExtraError, OutputError
+from llara.mine.pools import passages_to_search
 
 D1, D2 = Document("d1", "Cats purr.", "Cats"), Document("d2", "Dogs bark.")
 QRELS_HEADER = "query-id\tcorpus-id\tscore\n"
@@ -565,6 +566,8 @@ def test_a_dataset_of_the_catalogue_is_read_by_id(tmp_path, catalogue):
         TrainingExample("10", "what purrs?", (Document("1", "Cats."),), (Document("2", "Dogs."),))
     ]
     assert report.first["unknown_passages"] == "ir_datasets:pets/train: qrel 1 ('9')"
+    searched = passages_to_search("ir_datasets:pets/train")
+    assert [passage.text for passage in searched] == ["Not asked for.", "Cats.", "Dogs."]
 
 
 def test_a_dataset_of_the_catalogue_that_cannot_be_used_is_an_error(tmp_path, catalogue):

@@ -10,7 +10,7 @@ from llara.datasets.examples import DataReport, JudgedIds, TrainingExample, look
 from llara.datasets.jsonl_layouts import Record
 from llara.errors import InputError, MissingExtraError
 
-__all__ = ["hub_records", "ir_datasets_examples"]
+__all__ = ["hub_records", "ir_datasets_documents", "ir_datasets_examples"]
 
 
 def hub_records(name: str, config: str | None, split: str) -> Iterator[Record]:
@@ -56,15 +56,7 @@ def ir_datasets_examples(identifier: str, report: DataReport) -> Iterator[Traini
         MissingExtraError: the package ir_datasets is not installed.
         InputError: there is no such data set, it lacks judgements, or its files cannot be fetched.
     """
-    name = f"ir_datasets:{identifier}"
-    try:
-        import ir_datasets
-    except ImportError as error:
-        raise MissingExtraError("ir_datasets", "ir-datasets") from error
-    try:
-        dataset = ir_datasets.load(identifier)
-    except KeyError as error:
-        raise InputError(f"{name}: no such data set in the catalogue; see https://ir-datasets.com") from error
+    name, dataset = _load(identifier)
     for part, is_there in (
         ("documents", dataset.has_docs()),
         ("queries", dataset.has_queries()),
@@ -88,6 +80,30 @@ def ir_datasets_examples(identifier: str, report: DataReport) -> Iterator[Traini
         return map(_document, _fetched(name, lambda: dataset.docs_store().get_many_iter(wanted)))
 
     return examples()
+
+
+def ir_datasets_documents(identifier: str) -> Iterator[Document]:
+    """All documents of a data set of ir_datasets, streamed.
+
+    Raises:
+        MissingExtraError: the package ir_datasets is not installed.
+        InputError: there is no such data set, or its files cannot be fetched.
+    """
+    name, dataset = _load(identifier)
+    return map(_document, _fetched(name, dataset.docs_iter))
+
+
+def _load(identifier: str) -> tuple[str, Any]:
+    """The data set's name in messages, and itself."""
+    name = f"ir_datasets:{identifier}"
+    try:
+        import ir_datasets
+    except ImportError as error:
+        raise MissingExtraError("ir_datasets", "ir-datasets") from error
+    try:
+        return name, ir_datasets.load(identifier)
+    except KeyError as error:
+        raise InputError(f"{name}: no such data set in the catalogue; see https://ir-datasets.com") from error
 
 
 def _fetched(name: str, items: Callable[[], Iterator[Any]]) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from typing import Literal
 from llara.corpus import Document, read_documents
 from llara.corpus.readers import COMPRESSED_SUFFIXES, read_lines
 from llara.datasets import read_training
+from llara.datasets.hub import ir_datasets_documents
 from llara.datasets.jsonl_layouts import passages_of
 from llara.encode import encode_file
 from llara.errors import InputError
@@ -27,14 +28,18 @@ def passages_to_search(
 ) -> Iterator[Document]:
     """The passages among which a source's negatives are looked for.
 
-    Those of ``corpus`` if given; else of a directory in BEIR's layout or with MS MARCO's collection.tsv the
-    whole corpus; else all passages that the source's examples name, positives and negatives.
+    Those of ``corpus`` if given; else the whole corpus, of a directory in BEIR's layout or with MS MARCO's
+    collection.tsv and of ir_datasets; else all passages that the source's examples name, positives and
+    negatives.
 
     Raises:
         InputError: they cannot be read, or an id stands for two texts.
     """
     if corpus is not None:
         return passages_of(corpus)
+    kind, _, identifier = str(source).partition(":")
+    if kind == "ir_datasets":
+        return ir_datasets_documents(identifier)
     folder = Path(source)
     for suffix in ("", *COMPRESSED_SUFFIXES):
         if (folder / f"corpus.jsonl{suffix}").is_file():

@@ -92,9 +92,7 @@ class _Bm25Found:
         return self._bm25.top(self._examples[row].query, depth)[0]
 
     def scores(self, row: int, positions: np.ndarray) -> np.ndarray:
-        found, scores = self._bm25.top(self._examples[row].query, len(self._bm25.documents))
-        score_of = dict(zip(found.tolist(), scores.tolist(), strict=True))
-        return np.array([score_of.get(position, 0.0) for position in positions.tolist()], dtype=np.float32)
+        return self._bm25.scores(self._examples[row].query)[positions].astype(np.float32)
 
     def positive_scores(self, row: int) -> np.ndarray:
         example = self._examples[row]
