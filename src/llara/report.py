@@ -61,7 +61,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a page says. ``losses`` is title -> log entries, as ``llara adapt`` writes them."""
+    """All that a page says. ``losses`` is title -> log entries, as our training writes them."""
 
     title: str
     finding: str
@@ -89,7 +89,7 @@ def render(report: Report) -> str:
         _header(report),
         _section("How well each finds", _table(report.systems) + _sentences(report.comparisons)),
         _section("The same as a picture", _figure(_interval_chart(report.systems))) if report.systems else "",
-        _section("What adaptation learned", _losses(report.losses)) if report.losses else "",
+        _section("What training learned", _losses(report.losses)) if report.losses else "",
         _section("Asked and answered", "".join(map(_example, report.examples))) if report.examples else "",
         _section("Where the numbers come from", _sentences(report.notes) + _facts(report.facts)),
         _section("What to type next", _commands(report.commands)) if report.commands else "",
@@ -159,10 +159,19 @@ def _example(example: Example) -> str:
 def _losses(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     drawn = {title: log for title, log in losses.items() if log}
     text = (
-        "Two losses fall together. EBAE: how well the embedding of a passage predicts the passage's own "
-        "words. EBAR: how well it predicts the words of the passage that follows."
+        "Two losses of adaptation fall together. EBAE: how well the embedding of a passage predicts the "
+        "passage's own words. EBAR: how well it predicts the words of the passage that follows."
     )
+    if not all(map(_is_adaptation, drawn.values())):
+        text += (
+            " Fine-tuning has one, InfoNCE: how well the embedding of a query tells its own passage from the "
+            "others of the step."
+        )
     return (_sentences([text]) + _figure(_loss_chart(drawn))) if drawn else ""
+
+
+def _is_adaptation(log: Sequence[Mapping[str, float]]) -> bool:
+    return any("ebae" in entry or "ebar" in entry for entry in log)
 
 
 def _figure(svg: str) -> str:
@@ -171,7 +180,6 @@ def _figure(svg: str) -> str:
 
 # Colours that stand for variables of the style sheet until the SVG is in the page.
 _INK, _FAINT, _GRID, _FIRST, _SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
-_LOSS_COLOURS = {"ebae": _FIRST, "ebar": _SECOND}
 _VARIABLES = {
     _INK: "var(--ink)",
     _FAINT: "var(--faint)",
@@ -181,31 +189,40 @@ _VARIABLES = {
 }
 
 
+_ADAPTATION = {"ebae": ("EBAE", _FIRST), "ebar": ("EBAR", _SECOND)}
+_FINETUNING = {"loss": ("InfoNCE", _FIRST)}
+
+
 def _loss_chart(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """One panel a training run, with both losses over its steps."""
+    """One panel a training run, with its losses over its steps; those of adaptation have one scale."""
     figure = _new_figure(height=2.9)
-    panels = figure.subplots(1, len(losses), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(losses), squeeze=False)[0]
+    scales: dict[str, Axes] = {}
     for axes, (title, log) in zip(panels, losses.items(), strict=True):
+        kinds, unit = (_ADAPTATION, "token") if _is_adaptation(log) else (_FINETUNING, "query")
         _quiet(axes)
         axes.set_title(title, loc="left", fontsize=10, color=_INK)
         axes.set_xlabel("step")
         axes.grid(axis="y", color=_GRID, linewidth=0.8)
         axes.margins(y=0.13)
-        curves = [
-            (key, [(entry["step"], entry[key]) for entry in log if key in entry]) for key in _LOSS_COLOURS
-        ]
+        if unit in scales:
+            axes.sharey(scales[unit])
+            axes.tick_params(labelleft=False)
+        else:
+            axes.set_ylabel(f"loss, nats a {unit}")
+            scales[unit] = axes
+        curves = [(name, [(entry["step"], entry[name]) for entry in log if name in entry]) for name in kinds]
         curves = sorted((curve for curve in curves if curve[1]), key=lambda curve: curve[1][-1][1])
-        for rank, (key, points) in enumerate(curves):
+        for rank, (name, points) in enumerate(curves, start=1):
+            label, colour = kinds[name]
             steps, values = zip(*points, strict=True)
-            axes.plot(steps, values, color=_LOSS_COLOURS[key], linewidth=1.8, solid_capstyle="round")
-            label = f"{key.upper()} {values[-1]:.2f}"
-            below_or_above = (-2, 5 if rank else -12)  # the higher curve has its label above it
+            axes.plot(steps, values, color=colour, linewidth=1.8, solid_capstyle="round")
+            below_or_above = (-2, 5 if rank == len(curves) else -12)  # the highest: label above
             axes.annotate(
-                label, points[-1], below_or_above, textcoords="offset points",
-                ha="right", color=_LOSS_COLOURS[key], fontsize=9, fontweight="bold",
+                f"{label} {values[-1]:.2f}", points[-1], below_or_above, textcoords="offset points",
+                ha="right", color=colour, fontsize=9, fontweight="bold",
             )  # fmt: skip
-    panels[0].set_ylabel("loss, nats a token")
-    return _svg(figure, "Losses of adaptation over its steps")
+    return _svg(figure, "Losses of training over its steps")
 
 
 def _interval_chart(systems: Sequence[System]) -> str:
@@ -304,7 +321,7 @@ figure { margin: 0; padding: 1rem; background: var(--card); border: 1px solid va
 figure svg { display: block; width: 100%; height: auto; }
 article { background: var(--card); border: 1px solid var(--grid); border-radius: 10px; padding: 1rem 1.2rem;
   margin: 0 0 1rem; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1.2rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 1.2rem; }
 ol { margin: 0; padding-left: 1.2rem; }
 li { margin: 0 0 .5rem; font-size: .9rem; overflow-wrap: anywhere; }
 li p { margin: .1rem 0 0; color: var(--faint); font-size: .86rem; }

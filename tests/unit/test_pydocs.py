@@ -174,6 +174,15 @@ def test_each_query_has_one_relevant_document_which_does_not_repeat_it(machine: 
             assert collection.corpus[document].title == ""
 
 
+def test_queries_of_each_split_can_be_limited_and_are_then_the_first(machine: list[Passage]) -> None:
+    everything = known_items(machine, num_test_queries=10_000)
+    some = known_items(machine, num_test_queries=20, num_train_queries=30)
+    for name, number in (("test", 20), ("train", 30)):
+        assert list(some[name].queries.items()) == list(everything[name].queries.items())[:number]
+        assert len(some[name].qrels) == number
+        assert some[name].corpus == everything[name].corpus
+
+
 def test_train_and_test_queries_come_from_different_packages(machine: list[Passage]) -> None:
     splits = known_items(machine, num_test_queries=10_000)
     package = {passage.id: passage.package for passage in machine}

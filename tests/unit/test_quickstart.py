@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
+from llara.datasets import read_training
 from llara.errors import ConfigError, OutputError
 from llara.evaluate import evaluate, evaluate_run
-from llara.model import convert
+from llara.model import convert, fingerprint
 from llara.quickstart import quickstart
 from llara.quickstart.flow import QUESTIONS
-from llara.quickstart.summary import ADAPTED, BASE, BM25, MEASURES, MINI
+from llara.quickstart.summary import ADAPTED, BASE, BM25, FINETUNED, MEASURES, MINI, PAIRS
 from llara.search import Searcher, read_run
 
-ROWS = {BASE: "base", MINI: "mini", ADAPTED: "adapted"}
+ROWS = {BASE: "base", MINI: "mini", ADAPTED: "adapted", FINETUNED: "finetuned"}
 
 
 def small(out: Path, model: Path, **changes: Any) -> Path:
@@ -83,11 +84,43 @@ def test_adaptation_changed_the_model_and_its_losses_are_kept(finished) -> None:
     assert all(entry["ebae"] > 0 and entry["ebar"] > 0 for entry in log)
 
 
+def test_fine_tuning_changed_the_adapted_model_and_its_loss_is_kept(finished) -> None:
+    names = ("adapted", "finetuned")
+    weights = {name: (finished.out / name / "model.safetensors").read_bytes() for name in names}
+    assert weights["adapted"] != weights["finetuned"]
+    log = finished.results["losses"]["on labels"]
+    assert log
+    assert all(entry["loss"] > 0 for entry in log)
+
+
+def test_negatives_are_mined_for_the_training_queries_alone(finished) -> None:
+    qrels = (finished.out / "collection" / "qrels" / "train.tsv").read_text(encoding="utf-8")
+    pairs = [line.split("\t")[:2] for line in qrels.splitlines()[1:]]
+    mined = list(read_training(finished.out / "negatives.jsonl"))
+    assert [(e.query_id, *(d.id for d in e.positives)) for e in mined] == [tuple(pair) for pair in pairs]
+    for example in mined:
+        assert example.negatives
+        assert {document.id for document in example.positives}.isdisjoint(d.id for d in example.negatives)
+    facts = json.loads((finished.out / "negatives.mining.json").read_text(encoding="utf-8"))
+    assert facts["fingerprint"] == fingerprint(str(finished.out / "adapted"))
+
+
+def test_every_pair_worth_comparing_is_compared(finished) -> None:
+    assert {(FINETUNED, ADAPTED), (FINETUNED, BM25), (ADAPTED, BASE)} <= set(PAIRS)
+    found = {(each["first"], each["second"]): each for each in finished.results["comparisons"]}
+    assert set(found) == set(PAIRS)
+    for (first, second), each in found.items():
+        means = [finished.systems[row]["metrics"]["nDCG@10"] for row in (first, second)]
+        assert each["difference"] == pytest.approx(means[0] - means[1])
+        assert f"{first} against {second}: nDCG@10 {each['difference']:+.3f}" in finished.stdout
+
+
 def test_the_index_answers_the_questions_as_reported(finished) -> None:
-    searcher = Searcher.open(finished.out / "index" / "adapted")
-    hits = searcher.search(QUESTIONS, 3)
-    for found, example in zip(hits, finished.results["questions"], strict=True):
-        assert [hit.id for hit in found] == [hit["id"] for hit in example["answers"][ADAPTED]]
+    for row in (ADAPTED, FINETUNED):
+        searcher = Searcher.open(finished.out / "index" / ROWS[row])
+        hits = searcher.search(QUESTIONS, 3)
+        for found, example in zip(hits, finished.results["questions"], strict=True):
+            assert [hit.id for hit in found] == [hit["id"] for hit in example["answers"][row]]
 
 
 def test_the_table_is_on_stdout_and_what_to_type_next_on_stderr(finished) -> None:
@@ -98,9 +131,9 @@ def test_the_table_is_on_stdout_and_what_to_type_next_on_stderr(finished) -> Non
         )
     for question in QUESTIONS:
         assert f"? {question}" in finished.stdout
-    assert f'llara search --index {finished.out}/index/adapted "' in finished.stderr
-    assert "[1/6]" in finished.stderr
-    assert "[6/6]" in finished.stderr
+    assert f'llara search --index {finished.out}/index/finetuned "' in finished.stderr
+    assert "[1/7]" in finished.stderr
+    assert "[7/7]" in finished.stderr
 
 
 def test_the_report_says_the_same_numbers(finished) -> None:
@@ -113,7 +146,8 @@ def test_the_report_says_the_same_numbers(finished) -> None:
 
 def test_nothing_is_left_that_is_not_said(finished) -> None:
     assert sorted(path.name for path in finished.out.iterdir()) == [
-        "adapted", "base", "collection", "corpus", "index", "mini", "report.html", "results.json", "runs",
+        "adapted", "base", "collection", "corpus", "finetuned", "index", "mini", "negatives.jsonl",
+        "negatives.mining.json", "report.html", "results.json", "runs",
     ]  # fmt: skip
 
 
@@ -122,12 +156,14 @@ def test_a_second_run_replaces_the_first_and_gives_the_same_numbers(tmp_path, un
     report = small(tmp_path / "run", unadapted, **changes)
     first = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     report.write_text("old", encoding="utf-8")
-    (tmp_path / "run" / "adapted.partial").mkdir()  # of a run that was killed
+    left = [tmp_path / "run" / f"{name}.partial" for name in ("adapted", "finetuned")]
+    for directory in left:
+        directory.mkdir()  # of a run that was killed
     small(tmp_path / "run", unadapted, **changes)
     second = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert second["systems"] == first["systems"]
     assert report.read_text(encoding="utf-8") != "old"
-    assert not (tmp_path / "run" / "adapted.partial").exists()
+    assert not any(directory.exists() for directory in left)
 
 
 def test_a_directory_of_somebody_else_is_refused_untouched(tmp_path, unadapted) -> None:

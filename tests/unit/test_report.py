@@ -108,6 +108,14 @@ def test_a_log_without_one_of_the_losses_is_drawn(report: Report) -> None:
     assert "EBAR 4" not in text
 
 
+def test_fine_tuning_is_drawn_beside_adaptation_with_its_own_unit(report: Report) -> None:
+    tuning = [{"step": 1.0, "loss": 2.5}, {"step": 2.0, "loss": 1.25}]
+    text = text_of(replace(report, losses={**report.losses, "on labels": tuning}))
+    for part in ("EBAE 7.25", "InfoNCE 1.25", "loss, nats a token", "loss, nats a query"):
+        assert part in text
+    assert "InfoNCE" not in text_of(report)
+
+
 def test_a_page_that_cannot_be_written_is_our_error(report: Report, tmp_path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         write_report(tmp_path / "missing" / "report.html", report)

@@ -1,10 +1,12 @@
 """The steps of ``llara quickstart``, and what each leaves in its directory.
 
-collection/                the documentation as a BEIR directory: `llara evaluate --dataset` reads it
-corpus/                    the same documentation as plain text, uncut: what is adapted to
-base/ mini/ adapted/       model directories: un-adapted, as shipped, and adapted here
-index/{base,mini,adapted}  an index of the collection by each: `llara search --index` reads it
-runs/*.trec                what each system found for the test queries
+collection/          the documentation as a BEIR directory: `llara evaluate --dataset` reads it
+corpus/              the same documentation as plain text, uncut: what is adapted to
+negatives.jsonl      the training queries with mined negatives: `llara finetune --train` reads it
+base/ mini/          model directories: un-adapted, and as shipped
+adapted/ finetuned/  and adapted here, and that one fine-tuned
+index/NAME           an index of the collection by each of them: `llara search --index` reads it
+runs/*.trec          what each system found for the test queries
 results.json  report.html
 """
 
@@ -21,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llara.config import AdaptConfig, apply_overrides, load_recipe
+from llara.config import AdaptConfig, FinetuneConfig, MineConfig, apply_overrides, load_recipe
 from llara.datasets import Collection, write_beir
 from llara.errors import InputError, OutputError
 from llara.files import atomic_directory, check_output, write_text_atomic
@@ -31,6 +33,7 @@ from llara.quickstart.summary import (
     ADAPTED,
     BASE,
     BM25,
+    FINETUNED,
     MEASURES,
     MINI,
     Results,
@@ -50,7 +53,12 @@ RESULTS = "results.json"
 FORMAT = "llara-quickstart/1"
 DEPTH = 100  # documents kept for each query
 BATCH_SIZE = 16  # a quarter faster than 64 on a CPU, whose cache it fits
-NUM_STEPS = 6
+NUM_STEPS = 7
+DIRECTORIES = (
+    *("collection", "corpus", "vectors", "index", "runs"),
+    *("base", "mini", "adapted", "adapted.partial", "finetuned", "finetuned.partial"),
+)
+FILES = ("negatives.jsonl", "negatives.mining.json", "report.html")  # results.json stays, to know ours by
 QUESTIONS = (
     "run a command in another process and wait until it has finished",
     "how many days are there in a month",
@@ -66,8 +74,10 @@ def quickstart(
     adapted: str = "llara-mini",
     recipe: str = "quickstart-adapt",
     overrides: Sequence[str] = (),
+    finetune_recipe: str = "quickstart-finetune",
     num_passages: int = 10_000,
     num_test_queries: int = 500,
+    num_train_queries: int = 2_000,
 ) -> Path:
     """Run all steps into ``out`` and return the path of the report; progress on stderr, results on stdout.
 
@@ -77,6 +87,7 @@ def quickstart(
         overwrite: use ``out`` even if it holds something else; only what this function writes is replaced.
         base: the language model that is shown un-adapted.
         adapted: the model that is shown as it is, and further adapted by ``recipe`` and ``overrides``.
+        finetune_recipe: how negatives are mined with the model adapted here, and how it is fine-tuned.
         num_passages: size of the corpus.
 
     Raises:
@@ -86,12 +97,14 @@ def quickstart(
         ModelError: a model is missing.
     """
     config = apply_overrides(load_recipe(recipe, AdaptConfig), overrides)
+    mining = load_recipe(finetune_recipe, MineConfig)
+    tuning = load_recipe(finetune_recipe, FinetuneConfig)
     _claim(out, overwrite=overwrite)
     steps = _Steps()
 
     with steps.next("reading the documentation of this machine") as done:
         passages = read_passages(num_passages)
-        splits = _write_collection(out, passages, num_test_queries)
+        splits = _write_collection(out, passages, num_test_queries, num_train_queries)
         test = splits["test"]
         done(
             f"{len(passages):,} passages of {len({p.package for p in passages})} packages; "
@@ -123,10 +136,14 @@ def quickstart(
         done(f"trained for {trained.seconds:.0f} s")
         done(_keep(out, results, ADAPTED, _dense(out, "adapted", test)))
 
+    with steps.next("fine-tuning it with labels: summaries of other packages, and mined negatives") as done:
+        done(_fine_tune(out, results, mining, tuning))
+        done(_keep(out, results, FINETUNED, _dense(out, "finetuned", test)))
+
     with steps.next("asking, and writing the report") as done:
         results.answers = {
             name: _ask(out / "index" / directory)
-            for name, directory in ((BASE, "base"), (ADAPTED, "adapted"))
+            for name, directory in ((BASE, "base"), (ADAPTED, "adapted"), (FINETUNED, "finetuned"))
         }
         results.questions = QUESTIONS
         results.seconds = steps.seconds
@@ -149,19 +166,10 @@ def _claim(out: Path, *, overwrite: bool) -> None:
     if not _is_ours(out):
         check_output(out, overwrite=overwrite)
     try:
-        for name in (
-            "collection",
-            "corpus",
-            "base",
-            "mini",
-            "adapted",
-            "adapted.partial",
-            "vectors",
-            "index",
-            "runs",
-        ):
+        for name in DIRECTORIES:
             shutil.rmtree(out / name, ignore_errors=True)
-        (out / "report.html").unlink(missing_ok=True)
+        for name in FILES:
+            (out / name).unlink(missing_ok=True)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
@@ -176,8 +184,10 @@ def _is_ours(out: Path) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 
-def _write_collection(out: Path, passages: Sequence[Passage], num_test_queries: int) -> dict[str, Collection]:
-    splits = known_items(passages, num_test_queries=num_test_queries)
+def _write_collection(
+    out: Path, passages: Sequence[Passage], num_test_queries: int, num_train_queries: int
+) -> dict[str, Collection]:
+    splits = known_items(passages, num_test_queries=num_test_queries, num_train_queries=num_train_queries)
     if not all(split.queries for split in splits.values()):
         raise InputError(
             f"{len(passages)} passages of documentation on this machine gave no queries, expected thousands; "
@@ -191,6 +201,27 @@ def _write_collection(out: Path, passages: Sequence[Passage], num_test_queries: 
         ]
         (directory / "documentation.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return splits
+
+
+def _fine_tune(out: Path, results: Results, mining: MineConfig, tuning: FinetuneConfig) -> str:
+    """Mine negatives with the model adapted here, in its index, and fine-tune it; returns both in words."""
+    from llara.finetune import finetune
+    from llara.mine import mine
+
+    model, negatives = str(out / "adapted"), out / "negatives.jsonl"
+    found = mine(
+        model=model,
+        data=[out / "collection"],
+        out=negatives,
+        config=mining,
+        index=out / "index" / "adapted",
+        batch_size=BATCH_SIZE,
+    )
+    trained = finetune(model=model, train=[negatives], out=out / "finetuned", config=tuning)
+    results.losses["on labels"] = trained.log
+    pairs = f"{found.queries:,} summaries with {found.counts['kept']:,} mined negatives"
+    results.facts["Fine-tuned on"] = pairs
+    return f"{pairs}; trained for {trained.seconds:.0f} s"
 
 
 def _bm25(test: Collection) -> Evaluation:
@@ -256,7 +287,7 @@ def _facts(passages: Sequence[Passage], splits: Mapping[str, Collection]) -> dic
         "Passages": f"{len(passages):,}, {words:,} words, "
         f"from {len({passage.package for passage in passages})} packages and modules",
         "Test queries": f"{len(splits['test'].queries):,} (in the collection also "
-        f"{len(splits['train'].queries):,} training queries, not used here)",
+        f"{len(splits['train'].queries):,} training queries)",
         "Machine": f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}",
     }
 

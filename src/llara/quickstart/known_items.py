@@ -30,16 +30,20 @@ QUERY_WORDS = range(4, 31)
 TEST_SHARE = 0.3  # of the packages
 
 
-def known_items(passages: Sequence[Passage], *, num_test_queries: int) -> dict[str, Collection]:
-    """Collections by split: all passages in both, at most ``num_test_queries`` in ``test``, the rest of the
-    train packages' queries in ``train``."""
+def known_items(
+    passages: Sequence[Passage], *, num_test_queries: int, num_train_queries: int | None = None
+) -> dict[str, Collection]:
+    """Collections by split, all passages in both: the queries of test packages in ``test``, of the others in
+    ``train``, at most so many of each (None: all)."""
     corpus = {passage.id: Document(id=passage.id, text=passage.body) for passage in passages}
     splits: dict[str, Collection] = {
         split: Collection("pydocs", corpus, queries={}, qrels={}) for split in ("test", "train")
     }
+    limits = {"test": num_test_queries, "train": num_train_queries}
     for passage in _query_passages(passages):
-        split = splits["test" if is_test_package(passage.package) else "train"]
-        if split is splits["test"] and len(split.queries) >= num_test_queries:
+        name = "test" if is_test_package(passage.package) else "train"
+        split, limit = splits[name], limits[name]
+        if limit is not None and len(split.queries) >= limit:
             continue
         query_id = f"q.{passage.id}"
         split.queries[query_id] = passage.summary
