@@ -191,6 +191,21 @@ def test_full_training_asks_for_no_projections() -> None:
     assert AdaptConfig(lora=LoraConfig(rank=0, projections=())).lora.rank == 0
 
 
+def test_rounds_mine_as_the_recipe_does_unless_they_are_told_otherwise(tmp_path: Path) -> None:
+    def mining(text: str) -> MineConfig:
+        path = tmp_path / "recipe.toml"
+        path.write_text(text, "utf-8")
+        return load_recipe(path, FinetuneConfig).mining
+
+    mine = "[mine]\nnegatives = 4\nlast_rank = 33\n"
+    assert mining(mine + "[finetune]\nrounds = 1") == MineConfig(negatives=4, last_rank=33)
+    own = "[finetune]\nrounds = 1\n[finetune.mining]\nnegatives = 5"
+    assert mining(mine + own) == MineConfig(negatives=5)  # whole: nothing of [mine] is left
+    assert mining("[finetune]\nrounds = 1") == MineConfig()
+    with pytest.raises(ConfigError, match="mining.negative"):
+        mining("[mine]\nnegative = 4\n[finetune]\nrounds = 1")
+
+
 @pytest.mark.parametrize(("kind", "least"), [(AdaptConfig, 40), (MineConfig, 10), (FinetuneConfig, 50)])
 def test_every_setting_has_a_line_of_documentation(kind: type, least: int) -> None:
     lines = [line for line in recipe_text(kind()).splitlines() if " = " in line]

@@ -104,6 +104,19 @@ def test_what_titles_alone_tell_apart_is_one_passage_without_them(
         build_pairs([[lost]], tmp_path / "nothing", title_separator=None)
 
 
+def test_queries_of_the_same_text_are_found_whatever_their_ids(tmp_path: Path) -> None:
+    """So that a held-out query is not trained on under another id, or from another source."""
+    again = TrainingExample("other", "Who purrs?", documents("Rain."), ())
+    store = build_pairs([[CATS, DOGS], [RAIN, again]], tmp_path / "pairs", title_separator=" ")
+    assert [store.same_text(np.array([n])).tolist() for n in range(4)] == [[0, 3], [1], [2], [0, 3]]
+    assert store.same_text(np.array([1, 3])).tolist() == [0, 1, 3]
+    assert store.same_text(np.zeros(0, dtype=np.int64)).tolist() == []
+    drawn = training_order(
+        store.sources, length=40, step_size=2, seed=3, excluded=store.same_text(np.array([3]))
+    )
+    assert set(drawn.tolist()) == {1, 2}
+
+
 def test_a_store_is_whole_or_absent_and_can_be_made_anew(tmp_path: Path) -> None:
     def failing() -> Iterator[TrainingExample]:
         yield CATS
