@@ -1,6 +1,7 @@
 """The published numbers of each recipe, typed in by hand, and that every published value names its source."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
