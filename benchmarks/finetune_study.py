@@ -2,8 +2,9 @@
 
 The adapted and the un-adapted mini model are trained on two sets of questions and answers in the same way:
 first with the other queries' passages as the only negatives, and from there with mined hard negatives or with
-random ones (recipe `mini-finetune`). All are measured on a third collection. The work directory keeps what is
-done, so the command goes on where it stopped; two that share it can each do a part (--only).
+random ones (recipe `mini-finetune`), of the same data or, in domain, of the training split of the collection
+that all are measured on. The work directory keeps what is done, so the command goes on where it stopped; two
+that share it can each do a part (--only).
 """
 
 from __future__ import annotations
@@ -30,19 +31,22 @@ from llara.significance import bootstrap_interval, paired_randomization_test
 RECIPE = "mini-finetune"
 FIRST = ("pairs.negatives=0", "training.max_steps=450")  # how the first training differs
 MEASURES = ("nDCG@10", "RR@10", "R@100")
+IN_DOMAIN = ("pairs.negatives=2", "training.max_steps=200", "training.learning_rate=2e-4")
 FROM_BASE, FROM_ADAPTED = "un-adapted, fine-tuned", "adapted, fine-tuned"
-MINED, RANDOM = (
-    "adapted, fine-tuned, then on mined negatives",
-    "adapted, fine-tuned, then on random negatives",
-)
-START = {FROM_BASE: "un-adapted", FROM_ADAPTED: "adapted", MINED: FROM_ADAPTED, RANDOM: FROM_ADAPTED}
+MINED, RANDOM = f"{FROM_ADAPTED}, then on mined negatives", f"{FROM_ADAPTED}, then on random negatives"
+MINED_HERE, RANDOM_HERE = f"{MINED}, in domain", f"{RANDOM}, in domain"
+START = {
+    FROM_BASE: "un-adapted",
+    FROM_ADAPTED: "adapted",
+    **dict.fromkeys((MINED, RANDOM, MINED_HERE, RANDOM_HERE), FROM_ADAPTED),
+}
 MODELS = ("un-adapted", "adapted", *START)
 PAIRS = (
     (FROM_ADAPTED, "adapted"),
     (FROM_ADAPTED, FROM_BASE),
-    (MINED, "adapted"),
-    (MINED, FROM_ADAPTED),
     (MINED, RANDOM),
+    (MINED_HERE, RANDOM_HERE),
+    (MINED_HERE, FROM_ADAPTED),
 )
 
 
@@ -60,13 +64,14 @@ def with_random_negatives(source: Path, number: int, *, seed: int) -> Iterator[T
 
 def training_files(name: str, sources: list[Path], work: Path, mining: MineConfig) -> list[Path]:
     """What the model of that name is trained on."""
-    if name not in (MINED, RANDOM):
+    if name in (FROM_BASE, FROM_ADAPTED):
         return sources
-    files = [work / f"{source.name}-{'mined' if name == MINED else 'random'}.jsonl" for source in sources]
+    kind = "mined" if name in (MINED, MINED_HERE) else "random"
+    files = [work / f"{source.name}-{kind}.jsonl" for source in sources]
     for source, file in zip(sources, files, strict=True):
         if file.exists():
             continue
-        if name == RANDOM:
+        if kind == "random":
             write_training(file, with_random_negatives(source, mining.negatives, seed=mining.seed))
         else:
             model = directory_of(START[name], work)
@@ -79,18 +84,30 @@ def directory_of(name: str, work: Path) -> str:
     return MINI if name == "adapted" else str(work / name.replace(", ", "-").replace(" ", "-"))
 
 
-def make(name: str, sources: list[Path], work: Path, mining: MineConfig, config: FinetuneConfig) -> str:
+def make(
+    name: str,
+    sources: list[Path],
+    work: Path,
+    mining: MineConfig,
+    config: FinetuneConfig,
+    overrides: list[str],
+) -> str:
     """The model of that name, made unless it stands in ``work`` already."""
     out = directory_of(name, work)
+    if name in START and not Path(directory_of(START[name], work)).exists():
+        raise SystemExit(f"{name!r} starts from {START[name]!r}; make that first")
     if Path(out).exists() or name == "adapted":
         return out
     if name == "un-adapted":
         convert(MINI_BASE, Path(out))
         return out
     if name in (FROM_BASE, FROM_ADAPTED):
-        config = apply_overrides(config, FIRST)
+        config = apply_overrides(config, [*FIRST, *overrides])
+    if name in (MINED_HERE, RANDOM_HERE):
+        config = apply_overrides(config, [*IN_DOMAIN, *overrides])
+        mining = replace(mining, last_rank=30)
     finetune(
-        model=make(START[name], sources, work, mining, config),
+        model=directory_of(START[name], work),
         train=training_files(name, sources, work, mining),
         out=Path(out),
         config=config,
@@ -113,16 +130,17 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="of the recipe")
     args = parser.parse_args()
     mining = load_recipe(RECIPE, MineConfig)
-    config = apply_overrides(load_recipe(RECIPE, FinetuneConfig), args.overrides)
     if args.tiny:
-        config = apply_overrides(config, ["training.max_steps=2", "training.batch_size=4"])
+        args.overrides += ["training.max_steps=2", "training.batch_size=4"]
         mining = replace(mining, negatives=4, last_rank=10)
+    config = apply_overrides(load_recipe(RECIPE, FinetuneConfig), args.overrides)
     args.work.mkdir(parents=True, exist_ok=True)
     per_query: dict[str, dict[str, dict[str, float]]] = {}
     for name in args.only or MODELS:
         kept = args.work / f"{name}.json"
         if not kept.exists():
-            model = make(name, args.train, args.work, mining, config)
+            sources = [args.test] if name in (MINED_HERE, RANDOM_HERE) else args.train
+            model = make(name, sources, args.work, mining, config, args.overrides)
             evaluation = evaluate(model=model, dataset=args.test, split=args.split, measures=MEASURES)
             write_text_atomic(kept, json.dumps(evaluation.per_query))
         per_query[name] = json.loads(kept.read_text(encoding="utf-8"))
@@ -136,6 +154,7 @@ def main() -> None:
         "mining": to_dict(mining),
         "finetuning": to_dict(config),
         "first": FIRST,
+        "in_domain": IN_DOMAIN,
         "models": {
             name: {m: float(np.mean(list(values[m].values()))) for m in MEASURES}
             | {"interval": bootstrap_interval(values[MEASURES[0]])}
