@@ -119,20 +119,30 @@ def _all_weights_found() -> Iterator[None]:
         ValueError: weights are missing, or have another shape.
     """
     reports: list[str] = []
+    logger = logging.getLogger("transformers.modeling_utils")
+    level, asked = logger.level, logger.getEffectiveLevel()
 
     def keep(record: logging.LogRecord) -> bool:
         if "LOAD REPORT" in record.getMessage():
             reports.append(record.getMessage())
-        return "LOAD REPORT" not in record.getMessage()
+            return False
+        return record.levelno >= asked
 
-    logger = logging.getLogger("transformers.modeling_utils")
     logger.addFilter(keep)
+    if asked > logging.WARNING:
+        logger.setLevel(logging.WARNING - 1)  # it must report; at WARNING itself it checks sharding, too
     try:
         yield
+    except RuntimeError:  # it says no more than "look at the report"
+        if not reports:
+            raise
     finally:
         logger.removeFilter(keep)
-    if any(word in report for report in reports for word in ("MISSING", "MISMATCH")):
-        raise ValueError("its files lack some of the weights that its config.json asks for")
+        logger.setLevel(level)
+    if any(word in report for report in reports for word in ("MISSING", "MISMATCH", "CONVERSION")):
+        raise ValueError(
+            "its files lack weights that its config.json asks for, or hold them in another shape"
+        )
 
 
 def _has_slots(directory: Path) -> bool:

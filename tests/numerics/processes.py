@@ -150,5 +150,5 @@ def _arrange(kill: Kill) -> None:
     if kill.after is not None:
         die_after(kill.after, kill.calls)
     if kill.before_rename:
-        for stage in ("adapt", "finetune"):
-            die_after(f"llara.{stage}.run:save_retriever", kill.calls)
+        for stage in ("adapt.run", "finetune.finish"):
+            die_after(f"llara.{stage}:save_retriever", kill.calls)

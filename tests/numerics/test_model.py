@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import ARCHITECTURES
+from safetensors.torch import load_file, save_file
 from tiny import (
     SENTENCES,
     SHUFFLED_SLOTS,
@@ -22,7 +26,7 @@ from tiny import (
     write_model,
 )
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from llara.adapt import adapt
 from llara.config import AdaptConfig, AdaptTrainingConfig, CorpusConfig, ObjectiveConfig
@@ -248,3 +252,47 @@ def test_convert_overwrites_only_when_told(folder: Path, tmp_path: Path) -> None
     convert(folder / "base", tmp_path / "out", overwrite=True)
     assert not (tmp_path / "out" / "old").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.fixture
+def said() -> Iterator[io.StringIO]:
+    """What transformers logs."""
+    stream = io.StringIO()
+    logger, handler = logging.getLogger("transformers"), logging.StreamHandler(stream)
+    level = logger.level
+    logger.addHandler(handler)
+    yield stream
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_the_head_that_a_retriever_does_not_use_is_not_reported(tmp_path: Path, said: io.StringIO) -> None:
+    directory = convert(write_model(tmp_path / "base", sentencepiece_like("first")), tmp_path / "out")
+    assert "lm_head.weight" in load_file(directory / "model.safetensors")  # not tied
+    load(directory, device="cpu")
+    assert said.getvalue() == ""
+    AutoModel.from_pretrained(directory)
+    assert "lm_head.weight" in said.getvalue()
+
+
+NORM = "model.layers.1.input_layernorm.weight"
+
+
+@pytest.mark.parametrize("preset", ["paper", "eight-words"])
+@pytest.mark.parametrize("quiet", [False, True])
+def test_weights_that_are_missing_or_of_another_shape_are_refused(
+    preset: str, quiet: bool, tmp_path: Path, said: io.StringIO
+) -> None:
+    """The library makes them up; it only reports that it did, if that, as its verbosity is the user's."""
+    logging.getLogger("transformers").setLevel(logging.ERROR if quiet else logging.WARNING)
+    tokenizer = sentencepiece_like("first", slots=SHUFFLED_SLOTS)
+    directory = convert(write_model(tmp_path / "base", tokenizer), tmp_path / "out", preset=preset)
+    weights = load_file(directory / "model.safetensors")
+    for changed in ({}, {NORM: torch.ones(31)}):
+        kept = {name: value for name, value in weights.items() if name != NORM}
+        save_file(kept | changed, directory / "model.safetensors", {"format": "pt"})
+        with pytest.raises(ModelError, match=r"out: its files lack weights.*config.json.*another shape"):
+            load(directory, device="cpu")
+    save_file(weights, directory / "model.safetensors", {"format": "pt"})
+    load(directory, device="cpu")
+    assert said.getvalue() == ""
