@@ -94,7 +94,8 @@ def make(
 ) -> str:
     """The model of that name, made unless it stands in ``work`` already."""
     out = directory_of(name, work)
-    if name in START and not Path(directory_of(START[name], work)).exists():
+    start = directory_of(START.get(name, "adapted"), work)
+    if start != MINI and not Path(start).exists():
         raise SystemExit(f"{name!r} starts from {START[name]!r}; make that first")
     if Path(out).exists() or name == "adapted":
         return out
@@ -107,7 +108,7 @@ def make(
         config = apply_overrides(config, [*IN_DOMAIN, *overrides])
         mining = replace(mining, last_rank=30)
     finetune(
-        model=directory_of(START[name], work),
+        model=start,
         train=training_files(name, sources, work, mining),
         out=Path(out),
         config=config,
