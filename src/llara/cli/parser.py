@@ -91,7 +91,7 @@ def _mine(subparsers: Any) -> None:
         "mine",
         about="Search with the queries of training data and keep what ranks high and is no answer. Writes a"
         " training file for llara finetune, and says how many candidates each filter removed.",
-        example="llara mine --model llara-mini --data DIR --out negatives.jsonl --set relative_margin=0.05",
+        example="llara mine --model llara-mini --data questions.jsonl --corpus docs --out negatives.jsonl",
         run=commands.run_mine,
     )
     parser.add_argument("--model", metavar="MODEL", help="the retriever that searches (not for source=bm25)")

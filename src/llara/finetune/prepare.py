@@ -21,7 +21,27 @@ from llara.model import load, load_causal_lm, load_config, load_tokenizer, read_
 from llara.prompts import Prompts, slot_ids
 from llara.training import recompute_activations, say, use_bfloat16, with_lora
 
-__all__ = ["held_out_evaluator", "load_retriever", "stored_pairs"]
+__all__ = ["check_retriever", "held_out_evaluator", "load_retriever", "stored_pairs"]
+
+
+def check_retriever(name: str) -> None:
+    """Refuse a model that cannot be trained, before any data are read.
+
+    Raises:
+        ModelError: it is not here, or not a retriever that llara wrote.
+    """
+    directory = Path(resolve(name))
+    if not directory.is_dir():
+        raise ModelError(f"{name} is not here; download the model, and name its directory")
+    if not (directory / "modules.json").is_file():
+        raise ModelError(
+            f"{name} is a language model but not yet a retriever; "
+            f"make it one with: llara convert --base {name} --out DIR"
+        )
+    if not read_facts(name):
+        raise ModelError(
+            f"{name} has no llara.json, so its prompts are not known; make it anew with llara convert"
+        )
 
 
 def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
@@ -30,17 +50,11 @@ def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
     Only the language model's weights are trained: what centres its vectors stays as it is.
 
     Raises:
-        ModelError: no such model, or not a retriever that llara wrote.
+        ModelError: its files are damaged.
         ConfigError: the adapter or the length limits do not fit the model.
     """
-    if not Path(resolve(name)).is_dir():
-        raise ModelError(f"{name} is not here; download the model, and name its directory")
     facts = read_facts(name)
     encoder = load(name, device="cpu")
-    if not facts:
-        raise ModelError(
-            f"{name} has no llara.json, so its prompts are not known; make it anew with llara convert"
-        )
     prompts = Prompts(load_tokenizer(name), facts["preset"])
     prompts.text_limit(config.pairs.query_tokens, ["next"])
     prompts.text_limit(config.pairs.passage_tokens, ["self"])

@@ -29,7 +29,7 @@ from llara.finetune.batches import PairCollator
 from llara.finetune.finish import write_model
 from llara.finetune.loss import ContrastiveLoss
 from llara.finetune.order import hold_out, num_steps, training_order
-from llara.finetune.prepare import held_out_evaluator, load_retriever, stored_pairs
+from llara.finetune.prepare import check_retriever, held_out_evaluator, load_retriever, stored_pairs
 from llara.finetune.trainer import EvaluateLast, FinetuneTrainer
 from llara.training import (
     StopAfter,
@@ -90,6 +90,7 @@ def finetune(
     started = time.monotonic()
     _check_call(config, train, adapter_only=adapter_only)
     _check_launcher()
+    check_retriever(model)
     check_output(out, overwrite=overwrite)
     work = work_directory(out)
     check_work(work, resume=resume, overwrite=overwrite)
@@ -181,7 +182,9 @@ def _arguments(
             "metric_for_best_model": "eval_held_out",
             "greater_is_better": True,
         }
-    return SentenceTransformerTrainingArguments(**arguments, ddp_find_unused_parameters=False)
+    return SentenceTransformerTrainingArguments(
+        **arguments, dataloader_drop_last=True, ddp_find_unused_parameters=False
+    )  # nothing is dropped: the order is a whole number of steps
 
 
 def _mined(
