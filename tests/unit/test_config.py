@@ -202,7 +202,7 @@ def test_rounds_mine_as_the_recipe_does_unless_they_are_told_otherwise(tmp_path:
     own = "[finetune]\nrounds = 1\n[finetune.mining]\nnegatives = 5"
     assert mining(mine + own) == MineConfig(negatives=5)  # whole: nothing of [mine] is left
     assert mining("[finetune]\nrounds = 1") == MineConfig()
-    with pytest.raises(ConfigError, match="mining.negative"):
+    with pytest.raises(ConfigError, match=r"mining\.negative"):
         mining("[mine]\nnegative = 4\n[finetune]\nrounds = 1")
 
 
