@@ -138,7 +138,7 @@ def _title_separator(args: argparse.Namespace) -> str | None:
 
     if args.no_titles:
         return None
-    return title_separator_of(args.model) if args.model else " "
+    return " " if args.model in (None, "none") else title_separator_of(args.model)
 
 
 def _require(args: argparse.Namespace, given: dict[str, object]) -> None:
