@@ -8,6 +8,7 @@ examples come in), ``training`` (any source -> a stream of examples, and back to
 from llara.datasets.collections import (
     Collection,
     Qrels,
+    StreamedCollection,
     read_beir,
     read_qrels,
     read_queries,

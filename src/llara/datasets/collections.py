@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -24,6 +24,7 @@ __all__ = [
     "Collection",
     "Judgement",
     "Qrels",
+    "StreamedCollection",
     "layout_file",
     "qrels_file",
     "read_beir",
@@ -48,6 +49,28 @@ class Collection:
     corpus: dict[str, Document]
     queries: dict[str, str]
     qrels: Qrels
+
+    def streamed(self, split: str | None = None) -> StreamedCollection:
+        """The same, as an evaluation reads it."""
+        return StreamedCollection(self.name, self.queries, self.qrels, self.corpus.values, split=split)
+
+
+@dataclass(frozen=True)
+class StreamedCollection:
+    """One split of a retrieval data set whose corpus is read anew whenever it is asked for, and never kept.
+
+    ``queries`` holds the judged queries only. ``benchmark`` is the name under which papers report it
+    (``beir/scifact``), where it is known to be one. ``ignore_identical_ids`` is BEIR's rule for collections
+    whose queries are documents too (ArguAna, Quora): a query does not find itself.
+    """
+
+    name: str
+    queries: dict[str, str]
+    qrels: Qrels
+    documents: Callable[[], Iterable[Document]]
+    split: str | None = None
+    benchmark: str | None = None
+    ignore_identical_ids: bool = False
 
 
 def read_beir(path: Path, split: str = "test") -> Collection:
