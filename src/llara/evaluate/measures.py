@@ -1,13 +1,17 @@
 """Measures: from a run and judgements to means and per-query values, by ir_measures (trec_eval underneath).
 
 Measures are named as ir_measures names them: ``nDCG@10``, ``R@100``, ``RR@10`` (also ``MRR@10``), ``AP``,
-``nDCG(judged_only=True)@10``. Every judged query counts, with 0 if nothing was found for it.
+``nDCG(judged_only=True)@10``. Every judged query counts, with 0 if nothing was found for it. Each value is
+trec_eval's own for the same run, ties included; a relevance below 0 means not judged, as it does there.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from llara.errors import ConfigError, InputError
 
@@ -17,6 +21,7 @@ DEFAULT_MEASURES = ("nDCG@10", "RR@10", "R@100")
 
 _LEAST_DEPTH = 100
 _UNBOUNDED_DEPTH = 1000  # for measures without a cutoff: what TREC and BEIR submit
+_FORM = "not of the form Name, Name@cutoff or Name(setting=value)@cutoff"
 
 
 def evaluate_run(
@@ -29,26 +34,30 @@ def evaluate_run(
     A judged query that the run lacks counts with 0; a query without judgements is left out.
 
     Raises:
-        ConfigError: measures that ir_measures does not know, all of them named.
-        InputError: there are no judgements.
+        ConfigError: measures that cannot be computed, all of them named.
+        InputError: there are no judgements, or a score is not finite.
 
     >>> evaluate_run({"q": {"d1": 2.0, "d2": 1.0}}, {"q": {"d2": 1}}, ["RR@10", "R@1"])
     ({'RR@10': 0.5, 'R@1': 0.0}, {'RR@10': {'q': 0.5}, 'R@1': {'q': 0.0}})
     """
-    import ir_measures
-
     if not qrels:
         raise InputError("there are no judgements to measure a run by; expected at least one query in qrels")
     parsed = _parse_measures(measures)
-    ranked = {query: _rank_scores(run.get(query, {})) for query in qrels}
-    judged = {query: dict(relevances) for query, relevances in qrels.items()}
-    means, by_query = ir_measures.calc(list(set(parsed.values())), judged, ranked)
-    values: dict[Any, dict[str, float]] = {measure: {} for measure in parsed.values()}
-    for query_id, measure, value in by_query:
-        values[measure][query_id] = float(value)
-    assert isinstance(means, dict)
-    metrics = {name: float(means[measure]) for name, measure in parsed.items()}
-    per_query = {name: {query: values[measure][query] for query in qrels} for name, measure in parsed.items()}
+    # Queries go by number: one of the programs behind ir_measures (gdeval) knows no other ids.
+    numbers = {query: str(number) for number, query in enumerate(qrels, 1)}
+    # A query without hits stays out, as it does of a run file: trec_eval's IPrec would be nan for it.
+    ranked = {number: _rank_scores(run[query], query) for query, number in numbers.items() if run.get(query)}
+    judged = {number: _known_judgements(qrels[query]) for query, number in numbers.items()}
+    metrics: dict[str, float] = {}
+    per_query: dict[str, dict[str, float]] = {}
+    for name, measure in parsed.items():
+        # One by one: asked together, nDCG with gains and without share whichever gains come first.
+        values = {each.query_id: float(each.value) for each in measure.iter_calc(judged, ranked)}
+        per_query[name] = {query: values.get(number, 0.0) for query, number in numbers.items()}
+        aggregator = measure.aggregator()
+        for value in per_query[name].values():
+            aggregator.add(value)
+        metrics[name] = float(aggregator.result())
     return metrics, per_query
 
 
@@ -59,7 +68,7 @@ def depth_of(measures: Sequence[str]) -> int:
     (200, 100, 1000)
 
     Raises:
-        ConfigError: measures that ir_measures does not know, all of them named.
+        ConfigError: measures that cannot be computed, all of them named.
     """
     parsed = _parse_measures(measures)
     cutoffs: list[int] = [measure.params.get("cutoff", _UNBOUNDED_DEPTH) for measure in parsed.values()]
@@ -68,20 +77,12 @@ def depth_of(measures: Sequence[str]) -> int:
 
 def _parse_measures(measures: Sequence[str]) -> dict[str, Any]:
     """Name -> ir_measures measure; every name that is not one is reported in one ConfigError."""
-    import ir_measures
-
     parsed, problems = {}, []
     for name in measures:
         try:
-            measure = ir_measures.parse_measure(name)
-            is_supported = ir_measures.DefaultPipeline.supports(measure)
-        except (ValueError, NameError, AssertionError, KeyError) as error:
+            parsed[name] = _parse_measure(name)
+        except (ValueError, AssertionError) as error:
             problems.append(f"{name!r} ({error})")
-            continue
-        if is_supported:
-            parsed[name] = measure
-        else:
-            problems.append(f"{name!r} (no installed program computes it)")
     if problems or not parsed:
         raise ConfigError(
             f"not measures: {'; '.join(problems) or 'an empty list'}. "
@@ -90,13 +91,81 @@ def _parse_measures(measures: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-def _rank_scores(scores: Mapping[str, float]) -> dict[str, float]:
+def _parse_measure(name: str) -> Any:
+    """The ir_measures measure of that name; ValueError or AssertionError say what is wrong with it.
+
+    ``ir_measures.parse_measure`` needs parts of ``ast`` that Python 3.14 removed; it can take over once a
+    release has done without them (its pull request 81, not in 0.4.3).
+    """
+    import ir_measures
+
+    try:
+        node = ast.parse(name, mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(_FORM) from error
+    at: ast.expr | None = None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+        at = node.right
+        node = node.left
+    settings: list[ast.keyword] = []
+    if isinstance(node, ast.Call) and not node.args:
+        settings = node.keywords
+        node = node.func
+    if not isinstance(node, ast.Name):
+        raise ValueError(_FORM)
+    measure = ir_measures.measures.registry.get(node.id)
+    if measure is None:
+        raise ValueError("no such measure")
+    measure = measure(**{str(each.arg): ast.literal_eval(each.value) for each in settings})
+    if at is not None:
+        measure = measure @ ast.literal_eval(at)
+    for setting, needed in measure.SUPPORTED_PARAMS.items():
+        if needed.required and setting not in measure.params:
+            raise ValueError(f"needs a {setting} after an @")
+    if not ir_measures.DefaultPipeline.supports(measure):
+        raise ValueError("no installed program computes it")
+    _check_settings(measure.params)
+    return measure
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse numbers over which trec_eval ends the whole process."""
+    for setting in ("cutoff", "rel"):
+        value = settings.get(setting, 1)
+        if isinstance(value, bool) or value < 1:
+            raise ValueError(f"{setting} is {value}, expected a whole number of at least 1")
+    for value in settings.get("gains", {}).values():
+        if type(value) is not int or value < 0:
+            raise ValueError(f"a gain is {value!r}, expected a whole number of at least 0")
+
+
+def _rank_scores(scores: Mapping[str, float], query: str) -> dict[str, float]:
     """Scores without ties in trec_eval's order: where they are equal the greater id comes first.
 
-    The programs behind ir_measures disagree there (RR@10 is not computed by trec_eval, nDCG@10 is).
+    The programs behind ir_measures disagree there (RR@10 is not computed by trec_eval, nDCG@10 is). Scores
+    are equal that agree in single precision, in which pytrec_eval and trec_eval before 9.0.8 keep them.
 
-    >>> _rank_scores({"a": 0.5, "b": 0.5, "c": 0.9})
+    >>> _rank_scores({"a": 0.5, "b": 0.5 - 1e-12, "c": 0.9}, "q")
     {'a': 1.0, 'b': 2.0, 'c': 3.0}
     """
-    ascending = sorted(scores.items(), key=lambda item: (item[1], item[0]))
-    return {document: float(place) for place, (document, _) in enumerate(ascending, 1)}
+    values = np.array(list(scores.values()), dtype=np.float64)  # [N]
+    if not np.isfinite(values).all():
+        document = list(scores)[int(np.argmin(np.isfinite(values)))]
+        raise InputError(
+            f"query {query!r}, document {document!r}: score {scores[document]}, expected a finite number"
+        )
+    with np.errstate(over="ignore"):
+        singles = values.astype(np.float32).tolist()
+    ascending = sorted(zip(singles, scores, strict=True))
+    return {document: float(place) for place, (_, document) in enumerate(ascending, 1)}
+
+
+def _known_judgements(relevances: Mapping[str, int]) -> dict[str, int]:
+    """The judgements of a query, with one of 0 for no document where none would be left.
+
+    trec_eval reads memory that is not its own when a query has no relevance of 0 or more.
+    """
+    judged = dict(relevances)
+    if max(judged.values(), default=-1) < 0:
+        judged[""] = 0
+    return judged
