@@ -1,0 +1,69 @@
+"""How a page looks: its style sheet, for light and dark, and its frame."""
+
+__all__ = ["PAGE", "STYLE"]
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fcfcfa; --card: #ffffff; --ink: #1c1e21; --faint: #646a73;
+  --grid: #e3e5e8; --wash: #eef4fd; --chart1: #1f5fbf; --chart2: #c2570c; --chart3: #1c7a50;
+  --chart4: #7a45b8; --chart5: #b52a5e; --chart6: #736a10; }
+@media (prefers-color-scheme: dark) { :root { --paper: #15171a; --card: #1d2024; --ink: #e8e9eb;
+  --faint: #9aa1ab; --grid: #33383f; --wash: #1b2838; --chart1: #7fb2ff; --chart2: #f5a168; --chart3: #6fd0a2;
+  --chart4: #c4a1f5; --chart5: #f58fb0; --chart6: #d3c860; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
+main { max-width: 54rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; letter-spacing: -.015em; }
+h2 { font-size: 1.2rem; margin: 2.6rem 0 .8rem; }
+h3 { font-size: 1.02rem; margin: 0 0 .6rem; }
+h4 { font-size: .8rem; margin: 0 0 .4rem; color: var(--faint); font-weight: 600; }
+p { margin: .5rem 0; }
+.finding { font-size: 1.15rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .55rem .8rem; text-align: right; vertical-align: top;
+  border-bottom: 1px solid var(--grid); }
+th:first-child { text-align: left; }
+thead th { color: var(--faint); font-size: .85rem; font-weight: 600; }
+tbody th { font-weight: 600; }
+small { display: block; color: var(--faint); font-size: .78rem; font-weight: 400; }
+td small { white-space: nowrap; }
+sup { line-height: 0; color: var(--faint); }
+.kinds td, .kinds th { padding-bottom: 0; border-bottom: 0; text-align: center; }
+td.published, tr.published td, tr.published th, thead .published { font-style: italic; color: var(--faint); }
+tr.average th, tr.average td { border-top: 2px solid var(--grid); font-weight: 600; }
+.legend { color: var(--faint); font-size: .85rem; }
+tr.ours { background: var(--wash); }
+figure { margin: 0; padding: 1rem; background: var(--card); border: 1px solid var(--grid);
+  border-radius: 10px; }
+figure svg { display: block; width: 100%; height: auto; }
+article { background: var(--card); border: 1px solid var(--grid); border-radius: 10px; padding: 1rem 1.2rem;
+  margin: 0 0 1rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 1.2rem; }
+ol { margin: 0; padding-left: 1.2rem; }
+li { margin: 0 0 .5rem; font-size: .9rem; overflow-wrap: anywhere; }
+li p { margin: .1rem 0 0; color: var(--faint); font-size: .86rem; }
+.score { color: var(--faint); font-size: .8rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .92rem; }
+dt { color: var(--faint); }
+dd { margin: 0; overflow-wrap: anywhere; }
+pre { background: var(--card); border: 1px solid var(--grid); border-radius: 8px; padding: .7rem .9rem;
+  overflow-x: auto; margin: .5rem 0; }
+code { font: .88rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8" />
+<meta name="viewport" content="width=device-width, initial-scale=1" />
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
