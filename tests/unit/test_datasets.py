@@ -82,10 +82,28 @@ def test_judgements_are_read_without_a_header_too(tmp_path):
     ("name", "content", "message"),
     [
         ("corpus.jsonl", None, r"no corpus\.jsonl there; expected BEIR's layout"),
-        ("corpus.jsonl", lines(CORPUS + CORPUS[:1]), "the id 'd1' comes twice"),
-        ("corpus.jsonl", lines([{"_id": "7", "text": "x"}]), "no judged document, such as 'd1', is in"),
+        (
+            "corpus.jsonl",
+            lines(CORPUS + CORPUS[:1]),
+            r"corpus\.jsonl:4: the id 'd1' comes twice, first at .*corpus\.jsonl:1;",
+        ),
+        (
+            "corpus.jsonl",
+            lines([{"_id": "7", "text": "x"}]),
+            r"no judged document, such as 'd2' \(.*test\.tsv:2\), is in the corpus, where .* such as '7'",
+        ),
         ("queries.jsonl", None, r"no queries\.jsonl there"),
         ("queries.jsonl", lines(QUERIES[:1]), "1 query is judged in qrels/test.tsv, such as 'q2'"),
+        (
+            "queries.jsonl",
+            lines([*QUERIES, {"_id": "q1", "text": "other"}]),
+            r"queries\.jsonl:4: the id 'q1' comes twice, first at .*queries\.jsonl:1;",
+        ),
+        (
+            "queries.jsonl",
+            lines([QUERIES[0], {"_id": "q2", "text": " "}]),
+            r"queries\.jsonl:2: the query 'q2' is blank; expected some words",
+        ),
         ("qrels/test.tsv", None, "no split 'test'.*the splits there are: dev"),
         ("qrels/test.tsv", "q1\td1\n", r"test\.tsv:1: 'q1\\td1' is no judgement"),
         ("qrels/test.tsv", "q1\td1\t0.5\n", r"test\.tsv:1: .* is no judgement"),
@@ -107,9 +125,14 @@ def test_a_missing_directory_is_an_error(tmp_path):
         read_beir(tmp_path / "none")
 
 
+def test_a_blank_query_that_is_not_judged_is_left_out(beir):
+    (beir / "queries.jsonl").write_text(lines([*QUERIES, {"_id": "q4", "text": ""}]), encoding="utf-8")
+    assert list(read_beir(beir).queries) == ["q2", "q1"]
+
+
 def test_judged_documents_that_the_corpus_lacks_stay_judged_with_a_warning(beir):
     (beir / "corpus.jsonl").write_text(lines(CORPUS[1:]), encoding="utf-8")
-    with pytest.warns(UserWarning, match="1 of 2 judged documents, such as 'd1', are not in corpus.jsonl"):
+    with pytest.warns(UserWarning, match=r"1 of 2 judged documents, such as 'd1' \(.*test\.tsv:3\)"):
         found = read_beir(beir)
     assert found.qrels["q1"] == {"d1": 1, "d2": 0}
 
@@ -138,8 +161,8 @@ def test_queries_are_read_from_json_lines_tsv_and_plain_lines(tmp_path, name, co
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("q.jsonl", '{"_id": "a", "text": " "}', "the query 'a' is blank"),
-        ("q.tsv", "1\ta\n1\tb\n", "the id '1' comes twice"),
+        ("q.jsonl", '{"_id": "a", "text": " "}', r"q\.jsonl:1: the query 'a' is blank"),
+        ("q.tsv", "1\ta\n1\tb\n", r"q\.tsv:2: the id '1' comes twice, first at .*q\.tsv:1;"),
         ("q.txt", "\n", "holds no query; expected one a line"),
         ("q.jsonl", "", "is empty"),
         ("q.jsonl", "{", r"q\.jsonl:1: not JSON"),

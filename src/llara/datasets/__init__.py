@@ -1,10 +1,13 @@
 """Data sets: collections that are searched and judged, and examples that are trained on.
 
-Reading order: ``collections`` (a corpus, queries and judgements, in BEIR's layout), ``examples`` (what a
-training example is, and what is left out), ``jsonl_layouts``, ``msmarco`` and ``hub`` (the layouts that
-examples come in), ``training`` (any source -> a stream of examples, and back to a file).
+Reading order: ``checks`` (what must hold between a corpus, queries and judgements), ``collections`` (the
+three together, in BEIR's layout), ``examples`` (what a training example is, and what is left out),
+``jsonl_layouts``, ``msmarco`` and ``hub`` (the layouts that examples come in), ``training`` (any source -> a
+stream of examples, and back to a file), ``named`` (collections of ir_datasets and of the Hub),
+``benchmarks`` (any collection by name, streamed for evaluation; suites of them).
 """
 
+from llara.datasets.benchmarks import is_suite, official_measures, open_collection, suite
 from llara.datasets.collections import (
     Collection,
     Qrels,
@@ -21,12 +24,17 @@ __all__ = [
     "Collection",
     "DataReport",
     "Qrels",
+    "StreamedCollection",
     "TrainingExample",
     "check_training_file",
+    "is_suite",
+    "official_measures",
+    "open_collection",
     "read_beir",
     "read_qrels",
     "read_queries",
     "read_training",
+    "suite",
     "write_beir",
     "write_training",
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from llara.corpus import Document, Fields, Skipped, read_documents
 from llara.corpus.readers import COMPRESSED_SUFFIXES, TEXT_SUFFIXES, read_lines, suffix_of
+from llara.datasets.checks import blank_query, check_judged, judged_queries, unique
 from llara.errors import InputError
 from llara.files import atomic_directory
 
@@ -52,7 +52,14 @@ class Collection:
 
     def streamed(self, split: str | None = None) -> StreamedCollection:
         """The same, as an evaluation reads it."""
-        return StreamedCollection(self.name, self.queries, self.qrels, self.corpus.values, split=split)
+        return StreamedCollection(
+            self.name,
+            self.queries,
+            self.qrels,
+            self.corpus.values,
+            split=split,
+            num_documents=len(self.corpus),
+        )
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,9 @@ class StreamedCollection:
     """One split of a retrieval data set whose corpus is read anew whenever it is asked for, and never kept.
 
     ``queries`` holds the judged queries only. ``benchmark`` is the name under which papers report it
-    (``beir/scifact``), where it is known to be one. ``ignore_identical_ids`` is BEIR's rule for collections
-    whose queries are documents too (ArguAna, Quora): a query does not find itself.
+    (``beir/scifact``), where it is known to be one. ``ignore_identical_ids`` is BEIR's rule, needed where
+    queries are documents too (ArguAna, Quora): a query does not find itself. ``num_documents`` is None where
+    nobody has counted.
     """
 
     name: str
@@ -71,6 +79,7 @@ class StreamedCollection:
     split: str | None = None
     benchmark: str | None = None
     ignore_identical_ids: bool = False
+    num_documents: int | None = None
 
 
 def read_beir(path: Path, split: str = "test") -> Collection:
@@ -88,18 +97,23 @@ def read_beir(path: Path, split: str = "test") -> Collection:
         raise InputError(
             f"{path}: no such directory; expected one in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/)"
         )
-    qrels = read_qrels(qrels_file(path, split))
-    texts = read_queries(layout_file(path, "queries.jsonl"))
-    unknown = [query for query in qrels if query not in texts]
-    if unknown:
-        raise InputError(
-            f"{path}: {_num(unknown, 'query')} judged in qrels/{split}.tsv, such as {unknown[0]!r}, "
-            "not in queries.jsonl; expected the ids of both files to agree"
-        )
-    documents = read_documents([layout_file(path, "corpus.jsonl")], link_titles=False)
-    corpus = _by_id(documents, source=path / "corpus.jsonl")
-    _check_judged(qrels, corpus, where=path)
-    return Collection(path.resolve().name, corpus, {query: texts[query] for query in qrels}, qrels)
+    judgements = qrels_file(path, split)
+    qrels = read_qrels(judgements)
+    texts, source = layout_file(path, "queries.jsonl"), layout_file(path, "corpus.jsonl")
+    queries = judged_queries(
+        read_documents([texts], link_titles=False), qrels, source=texts, judgements=f"qrels/{split}.tsv"
+    )
+    corpus = unique(read_documents([source], link_titles=False), source=source)
+    judged = {document for documents in qrels.values() for document in documents}
+    check_judged(
+        judged - corpus.keys(),
+        len(judged),
+        example=next(iter(corpus)),
+        source=source,
+        judgements=read_judgements(judgements),
+        stacklevel=3,
+    )
+    return Collection(path.resolve().name, corpus, queries, qrels)
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -166,10 +180,11 @@ def read_queries(path: Path, *, fields: Fields = Fields(), skipped: Skipped | No
             raise InputError(f"{path}: holds no query; expected one a line")
         return queries
     documents = read_documents([path], fields=fields, skipped=skipped, link_titles=False)
-    queries = {document.id: document.text for document in _by_id(documents, source=path).values()}
+    by_id = unique(documents, source=path, fields=fields)
+    queries = {document.id: document.text for document in by_id.values()}
     for query_id, text in queries.items():
         if not text.strip():
-            raise InputError(f"{path}: the query {query_id!r} is blank; expected some words")
+            raise blank_query(query_id, path, fields)
     return queries
 
 
@@ -227,36 +242,6 @@ def qrels_file(folder: Path, split: str) -> Path:
         splits = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv"))) or "none"
         raise InputError(f"{folder}: no split {split!r} (qrels/{split}.tsv); the splits there are: {splits}")
     return path
-
-
-def _by_id(documents: Iterable[Document], *, source: Path) -> dict[str, Document]:
-    found: dict[str, Document] = {}
-    for document in documents:
-        if document.id in found:
-            raise InputError(f"{source}: the id {document.id!r} comes twice; expected each once")
-        found[document.id] = document
-    return found
-
-
-def _check_judged(qrels: Qrels, corpus: Mapping[str, Document], *, where: Path) -> None:
-    judged = {document for documents in qrels.values() for document in documents}
-    missing = judged - corpus.keys()
-    if missing == judged:
-        raise InputError(
-            f"{where}: no judged document, such as {min(judged)!r}, is in corpus.jsonl, where ids are "
-            f"such as {next(iter(corpus))!r}; expected the ids of both files to agree"
-        )
-    if missing:
-        warnings.warn(
-            f"{where}: {len(missing):,} of {len(judged):,} judged documents, such as {min(missing)!r}, "
-            "are not in corpus.jsonl and count as not found",
-            stacklevel=3,
-        )
-
-
-def _num(items: list[str], noun: str) -> str:
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"1 {noun} is" if len(items) == 1 else f"{len(items):,} {plural} are"
 
 
 # -- writing

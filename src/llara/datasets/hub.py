@@ -1,8 +1,9 @@
-"""Training data by name: Hugging Face data sets, and the catalogue of ir_datasets."""
+"""Data by name: Hugging Face data sets, and the catalogue of ir_datasets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llara.corpus import Document
@@ -10,7 +11,15 @@ from llara.datasets.examples import DataReport, JudgedIds, TrainingExample, look
 from llara.datasets.jsonl_layouts import Record
 from llara.errors import InputError, MissingExtraError
 
-__all__ = ["hub_records", "ir_datasets_documents", "ir_datasets_examples"]
+__all__ = [
+    "catalogue_document",
+    "fetched",
+    "hub_errors",
+    "hub_records",
+    "ir_datasets_documents",
+    "ir_datasets_examples",
+    "load_catalogue",
+]
 
 
 def hub_records(name: str, config: str | None, split: str) -> Iterator[Record]:
@@ -20,23 +29,36 @@ def hub_records(name: str, config: str | None, split: str) -> Iterator[Record]:
         InputError: there is no such data set, configuration or split, or it cannot be reached.
     """
     import datasets
+
+    datasets.disable_progress_bars()
+    with hub_errors(name, f"the split {split!r} of the dataset"):
+        rows = datasets.load_dataset(name, config, split=split, streaming=True)
+        for number, row in enumerate(rows, start=1):
+            yield f"{name}:{number}", row
+
+
+@contextmanager
+def hub_errors(name: str, part: str) -> Iterator[None]:
+    """What the library raises for a data set of that name, as errors that say what to do.
+
+    Raises:
+        InputError: there is no such data set, ``part`` of it cannot be read, or the Hub cannot be reached.
+    """
+    import datasets
     from huggingface_hub.errors import HfHubHTTPError
 
     # huggingface_hub speaks HTTP through requests, httpx or httpx2, by its version.
     http_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
-        datasets.disable_progress_bars()
-        rows = datasets.load_dataset(name, config, split=split, streaming=True)
-        for number, row in enumerate(rows, start=1):
-            yield f"{name}:{number}", row
+        yield
     except datasets.exceptions.DatasetNotFoundError as error:
         raise InputError(
             f"{name}: no such file or folder here, and no such dataset on the Hugging Face Hub "
             f"({_reason(error)})"
         ) from error
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
         raise InputError(
-            f"{name}: the split {split!r} of the dataset cannot be read ({_reason(error)}); "
+            f"{name}: {part} cannot be read ({_reason(error.__cause__ or error)}); "
             "a configuration is named as owner/name:config"
         ) from error
     except (OSError, http_error) as error:
@@ -56,7 +78,7 @@ def ir_datasets_examples(identifier: str, report: DataReport) -> Iterator[Traini
         MissingExtraError: the package ir_datasets is not installed.
         InputError: there is no such data set, it lacks judgements, or its files cannot be fetched.
     """
-    name, dataset = _load(identifier)
+    name, dataset = load_catalogue(identifier)
     for part, is_there in (
         ("documents", dataset.has_docs()),
         ("queries", dataset.has_queries()),
@@ -67,17 +89,17 @@ def ir_datasets_examples(identifier: str, report: DataReport) -> Iterator[Traini
 
     def examples() -> Iterator[TrainingExample]:
         judged = JudgedIds()
-        qrels = _fetched(name, dataset.qrels_iter)
+        qrels = fetched(name, dataset.qrels_iter)
         for number, qrel in enumerate(qrels, start=1):
             judged.add(f"{name}: qrel {number}", qrel.query_id, qrel.doc_id, positive=qrel.relevance > 0)
         texts = (
-            Document(query.query_id, query.default_text()) for query in _fetched(name, dataset.queries_iter)
+            Document(query.query_id, query.default_text()) for query in fetched(name, dataset.queries_iter)
         )
         queries = judged.with_texts(texts, report, source=name)
         return looked_up(lambda: queries, documents, report)
 
     def documents(wanted: set[str]) -> Iterator[Document]:
-        return map(_document, _fetched(name, lambda: dataset.docs_store().get_many_iter(wanted)))
+        return map(catalogue_document, fetched(name, lambda: dataset.docs_store().get_many_iter(wanted)))
 
     return examples()
 
@@ -89,12 +111,17 @@ def ir_datasets_documents(identifier: str) -> Iterator[Document]:
         MissingExtraError: the package ir_datasets is not installed.
         InputError: there is no such data set, or its files cannot be fetched.
     """
-    name, dataset = _load(identifier)
-    return map(_document, _fetched(name, dataset.docs_iter))
+    name, dataset = load_catalogue(identifier)
+    return map(catalogue_document, fetched(name, dataset.docs_iter))
 
 
-def _load(identifier: str) -> tuple[str, Any]:
-    """The data set's name in messages, and itself."""
+def load_catalogue(identifier: str) -> tuple[str, Any]:
+    """The name in messages of a data set of ir_datasets, and itself.
+
+    Raises:
+        MissingExtraError: the package ir_datasets is not installed.
+        InputError: there is no such data set.
+    """
     name = f"ir_datasets:{identifier}"
     try:
         import ir_datasets
@@ -106,7 +133,7 @@ def _load(identifier: str) -> tuple[str, Any]:
         raise InputError(f"{name}: no such data set in the catalogue; see https://ir-datasets.com") from error
 
 
-def _fetched(name: str, items: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+def fetched(name: str, items: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     """The items; files are fetched at the first."""
     try:
         yield from items()
@@ -116,14 +143,15 @@ def _fetched(name: str, items: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         ) from error
 
 
-def _document(document: Any) -> Document:
+def catalogue_document(document: Any) -> Document:
     """Title and text kept apart where the data set does; otherwise all of its text."""
-    text = getattr(document, "text", None) or getattr(document, "body", None)
-    if text is None:
-        return Document(document.doc_id, document.default_text())
-    return Document(document.doc_id, text, title=getattr(document, "title", None) or "")
+    for field in ("text", "body"):
+        text = getattr(document, field, None)
+        if isinstance(text, str):
+            return Document(document.doc_id, text, title=getattr(document, "title", None) or "")
+    return Document(document.doc_id, document.default_text())
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """The message in one line of at most 300 characters."""
     return (" ".join(str(error).split()) or type(error).__name__)[:300]

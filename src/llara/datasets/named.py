@@ -1,0 +1,235 @@
+"""Collections by name: of the catalogue of ir_datasets, and of the Hub in BEIR's and MTEB's layouts.
+
+A repository of the Hub holds the configurations ``corpus`` and ``queries``; the judgements are its
+configuration ``default`` or ``qrels`` (MTEB), or a repository of their own, named the same with ``-qrels``
+(BEIR). BEIR's that are still distributed with a loading script are read from their ``corpus.jsonl.gz`` and
+``queries.jsonl.gz``. A folder with the same files, such as a clone, is read in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from llara.corpus import Document, Fields, read_documents
+from llara.corpus.documents import document_from_record
+from llara.datasets.checks import judged_queries
+from llara.datasets.collections import QRELS_HEADER, Qrels, StreamedCollection
+from llara.datasets.hub import catalogue_document, fetched, hub_errors, load_catalogue
+from llara.errors import InputError
+
+__all__ = ["open_catalogue", "open_hub"]
+
+_DEFAULT_SPLIT = "test"
+_SYNONYMS = {"dev": "validation", "validation": "dev"}
+_ROWS_AT_ONCE = 1000
+
+
+# -- the catalogue of ir_datasets
+
+
+def open_catalogue(identifier: str, split: str | None = None) -> StreamedCollection:
+    """A data set of ir_datasets, such as ``beir/scifact/test``; its files are fetched at the first use.
+
+    ``split`` is what follows the corpus in the id. An id that is not judged itself (``beir/scifact``) stands
+    for its split ``test``.
+
+    Raises:
+        MissingExtraError: the package ir_datasets is not installed.
+        InputError: there is no such data set or split, it lacks judgements or documents, its files cannot be
+            fetched, or a judged query has no text.
+    """
+    identifier, split = _judged_subset(identifier, split)
+    name, dataset = load_catalogue(identifier)
+    qrels: Qrels = {}
+    for number, qrel in enumerate(fetched(name, dataset.qrels_iter), start=1):
+        _judge(qrels, qrel.query_id, qrel.doc_id, int(qrel.relevance), where=f"{name}: qrel {number}")
+    texts = (Document(query.query_id, query.default_text()) for query in fetched(name, dataset.queries_iter))
+    return StreamedCollection(
+        name=identifier,
+        queries=judged_queries(texts, qrels, source=name, judgements="its qrels"),
+        qrels=qrels,
+        documents=lambda: map(catalogue_document, fetched(name, dataset.docs_iter)),
+        split=split,
+    )
+
+
+def _judged_subset(identifier: str, split: str | None) -> tuple[str, str]:
+    """The id that has documents, queries and judgements, and the split that it stands for."""
+    name, dataset = load_catalogue(identifier)
+    import ir_datasets
+
+    parts = ("docs", "queries", "qrels")
+    judged = {
+        subset.removeprefix(f"{identifier}/"): subset
+        for subset in sorted(ir_datasets.registry)
+        if subset.startswith(f"{identifier}/") and all(map(ir_datasets.load(subset).has, parts))
+    }
+    if all(map(dataset.has, parts)):
+        own = identifier.removeprefix(ir_datasets.docs_parent_id(identifier)).strip("/") or _DEFAULT_SPLIT
+        if split in (None, own, own.rpartition("/")[2]):
+            return identifier, own
+    wanted = split or _DEFAULT_SPLIT
+    if wanted not in judged:
+        raise InputError(
+            f"{name}: no split {wanted!r} with documents, queries and judgements; "
+            f"expected one of: {', '.join(judged.values()) or 'none'}"
+        )
+    return judged[wanted], wanted
+
+
+# -- the Hub
+
+
+def open_hub(name: str, subset: str | None = None, split: str | None = None) -> StreamedCollection:
+    """A repository of the Hub, or a folder laid out as one. It is fetched once, and read from disk.
+
+    Args:
+        subset: of a repository that holds several collections: its configurations are ``<subset>-corpus``,
+            ``<subset>-queries`` and ``<subset>-qrels``.
+        split: of the judgements, ``test`` by default; ``dev`` and ``validation`` mean the same.
+
+    Raises:
+        InputError: there is no such repository, configuration or split, it cannot be read, a pair is judged
+            twice and differently, or a judged query has no text.
+    """
+    configs = _configurations(name)
+    prefix = f"{subset}-" if subset else ""
+    repository, config = _place_of_judgements(name, configs, prefix, subset)
+    split, qrels = _judgements(repository, config, split)
+    texts = _texts(name, configs, f"{prefix}queries", split)
+    documents = _texts(name, configs, f"{prefix}corpus", split)
+    return StreamedCollection(
+        name=f"{name}:{subset}" if subset else name,
+        queries=judged_queries(
+            texts(), qrels, source=name, judgements=f"the split {split!r} of {repository}"
+        ),
+        qrels=qrels,
+        documents=documents,
+        split=split,
+    )
+
+
+def _configurations(name: str) -> list[str] | None:
+    """The names of the configurations; None where a script that cannot be run would give them."""
+    import datasets
+
+    with hub_errors(name, "the dataset"):
+        try:
+            return list(datasets.get_dataset_config_names(name))
+        except RuntimeError:
+            if _file(name, "corpus.jsonl.gz") is None:
+                raise
+            return None
+
+
+def _place_of_judgements(
+    name: str, configs: Sequence[str] | None, prefix: str, subset: str | None
+) -> tuple[str, str | None]:
+    if configs is None:
+        return f"{name}-qrels", None
+    missing = [config for config in (f"{prefix}corpus", f"{prefix}queries") if config not in configs]
+    if missing:
+        raise InputError(
+            f"{name}: no configuration {missing[0]!r}, only {', '.join(map(repr, configs))}; expected "
+            "BEIR's or MTEB's layout: the configurations corpus and queries, and judgements as default, "
+            f"qrels, or in the repository {name}-qrels"
+        )
+    for config in (subset or "default", f"{prefix}qrels"):
+        if config in configs:
+            return name, config
+    return f"{name}-qrels", None
+
+
+def _judgements(repository: str, config: str | None, split: str | None) -> tuple[str, Qrels]:
+    """The split that was meant and its judgements."""
+    import datasets
+
+    wanted = split or _DEFAULT_SPLIT
+    with hub_errors(repository, "the judgements"):
+        splits = datasets.get_dataset_split_names(repository, config)
+    if wanted not in splits:
+        if _SYNONYMS.get(wanted) not in splits:
+            raise InputError(f"{repository}: no split {wanted!r}; the splits there are: {', '.join(splits)}")
+        wanted = _SYNONYMS[wanted]
+    query_id, document_id, score = QRELS_HEADER
+    strings = dict.fromkeys((query_id, document_id), datasets.Value("string"))  # or "007" becomes 7
+    features = datasets.Features({**strings, score: datasets.Value("float64")})
+    table = _table(repository, config, wanted, "the judgements", features=features)
+    qrels: Qrels = {}
+    for where, row in _rows(table, f"{repository}:{wanted}"):
+        if not (row[query_id] and row[document_id]) or row[score] is None or row[score] % 1:
+            raise InputError(
+                f"{where}: {row} is no judgement; expected {query_id}, {document_id} and a whole {score}"
+            )
+        _judge(qrels, row[query_id], row[document_id], int(row[score]), where=where)
+    if not qrels:
+        raise InputError(f"{repository}: the split {wanted!r} holds no judgement; expected at least one")
+    return wanted, qrels
+
+
+def _texts(
+    name: str, configs: Sequence[str] | None, config: str, split: str
+) -> Callable[[], Iterable[Document]]:
+    """What reads a corpus, or queries, as often as it is called."""
+    if configs is None:
+        file = _file(name, f"{config}.jsonl.gz")
+        if file is None:
+            raise InputError(f"{name}: no {config}.jsonl.gz there; expected it beside corpus.jsonl.gz")
+        return lambda: read_documents([file], link_titles=False)
+    import datasets
+
+    part = f"the configuration {config!r}"
+    with hub_errors(name, part):
+        splits = datasets.get_dataset_split_names(name, config)
+    kind = config.rpartition("-")[2]
+    chosen = next((known for known in (kind, split, *splits[: len(splits) == 1]) if known in splits), None)
+    if chosen is None:
+        raise InputError(
+            f"{name}: {part} has the splits {', '.join(splits)}; expected {kind!r}, {split!r} or a single one"
+        )
+    table = _table(name, config, chosen, part)
+    columns = table.column_names
+    table = table.select_columns([column for column in columns if column in ("_id", "id", "title", "text")])
+    return lambda: (
+        document_from_record(row, where=where, fields=Fields())
+        for where, row in _rows(table, f"{name}:{config}")
+    )
+
+
+def _table(name: str, config: str | None, split: str, part: str, **settings: object) -> Any:
+    """A table of the library, memory-mapped from its cache on disk."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    with hub_errors(name, part):
+        return datasets.load_dataset(name, config, split=split, **settings)
+
+
+def _rows(table: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    number = 0
+    for batch in table.iter(batch_size=_ROWS_AT_ONCE):
+        for values in zip(*batch.values(), strict=True):
+            number += 1
+            yield f"{name}:{number}", dict(zip(batch, values, strict=True))
+
+
+def _file(name: str, file: str) -> Path | None:
+    """A file of a repository, fetched, or of a folder laid out as one; None if it has none of that name."""
+    if Path(name).is_dir():
+        path = Path(name, file)
+        return path if path.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with hub_errors(name, file):
+        try:
+            return Path(hf_hub_download(name, file, repo_type="dataset"))
+        except EntryNotFoundError:
+            return None
+
+
+def _judge(qrels: Qrels, query: str, document: str, score: int, *, where: str) -> None:
+    if qrels.setdefault(query, {}).setdefault(document, score) != score:
+        raise InputError(f"{where}: query {query!r} and document {document!r} were judged otherwise above")
