@@ -9,7 +9,7 @@ __all__ = ["AVERAGES", "BEIR", "SOURCE", "published"]
 
 SOURCE = "arXiv 2312.15503 v1"
 
-_ = None
+_: None = None
 Figures = tuple[float | None, ...]
 
 # MS MARCO, dev: (MRR, recall); of passages MRR@10 and R@1000, of documents MRR@100 and R@100.

@@ -89,7 +89,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _cell_markdown(cell: Cell) -> str:
     number = (f"**{cell.text}**" if cell.is_best else cell.text) + SIGNIFICANT * cell.is_significant
-    return f"{number} [{cell.about}]" if cell.about else number
+    return f"{number} ({cell.about})" if cell.about else number
 
 
 def _head_html(table: Table) -> str:

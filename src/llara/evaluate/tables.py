@@ -1,0 +1,325 @@
+"""Evaluations to tables as papers print them, in Markdown and as a page, the paper's figures beside ours.
+
+Data sets that were measured alike are shown together. Of one data set the rows are systems and the columns
+measures, with intervals; of several there is a table a measure: its rows data sets, its columns systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llara import report
+from llara.errors import InputError
+from llara.evaluate import paper
+from llara.evaluate.results import Evaluation
+from llara.report import Cell, Column, Interval, Intervals, Row, Table
+from llara.report.tables import SIGNIFICANT
+from llara.significance import holm, paired_randomization_test
+
+__all__ = ["PUBLISHED", "markdown", "page", "tables"]
+
+PUBLISHED = ("LLaRA", "RepLLaMA", "BM25")
+"""The paper's columns that tables show."""
+
+LEVEL = 0.05  # of significance, after Holm's correction
+
+By = dict[str, Evaluation]
+"""System -> its evaluation on one data set."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Data sets measured alike: label -> system -> evaluation."""
+
+    measures: Sequence[str]
+    datasets: Mapping[str, By]
+
+    @property
+    def systems(self) -> list[str]:
+        return list(dict.fromkeys(name for systems in self.datasets.values() for name in systems))
+
+
+def markdown(evaluations: Sequence[Evaluation], *, published: Sequence[str] = PUBLISHED) -> str:
+    """The tables in Markdown.
+
+    Raises:
+        InputError: one system has two evaluations of one data set.
+    """
+    return "\n".join(map(report.table_markdown, tables(evaluations, published=published)))
+
+
+def page(
+    evaluations: Sequence[Evaluation],
+    *,
+    title: str = "Evaluation",
+    finding: str = "",
+    notes: Sequence[str] = (),
+    published: Sequence[str] = PUBLISHED,
+) -> str:
+    """The tables as a page of HTML that needs nothing else, with a chart of each first measure.
+
+    Raises:
+        InputError: one system has two evaluations of one data set.
+    """
+    groups = _groups(evaluations)
+    return report.render(
+        report.Report(
+            title=title,
+            finding=finding or _finding(groups),
+            tables=[table for group in groups for table in _tables(group, published)],
+            intervals=[_intervals(group) for group in groups],
+            notes=notes,
+            facts=_facts(evaluations),
+        )
+    )
+
+
+def tables(evaluations: Sequence[Evaluation], *, published: Sequence[str] = PUBLISHED) -> list[Table]:
+    """The tables, for either writer.
+
+    Args:
+        evaluations: each of one system on one data set. The first system is the one that others are tested
+            against: paired randomisation tests over queries, with Holm's correction over all the tests of a
+            measure that stand together.
+        published: the systems of the paper whose figures are shown, where it has any.
+
+    Raises:
+        InputError: one system has two evaluations of one data set.
+    """
+    return [table for group in _groups(evaluations) for table in _tables(group, published)]
+
+
+def _groups(evaluations: Iterable[Evaluation]) -> list[_Group]:
+    evaluations = list(evaluations)
+    splits = {(each.dataset, each.split) for each in evaluations}
+    names = [dataset for dataset, _ in splits]
+    datasets: dict[str, By] = {}
+    for each in evaluations:
+        label = f"{each.dataset} ({each.split})" if names.count(each.dataset) > 1 else each.dataset
+        systems = datasets.setdefault(label, {})
+        if each.name in systems:
+            raise InputError(
+                f"there are two evaluations of {each.name} on {label or 'one data set'}; expected one of "
+                "each system, and different names for different ones"
+            )
+        systems[each.name] = each
+    groups: dict[tuple[str, ...], dict[str, By]] = {}
+    for label, systems in datasets.items():
+        measures = tuple(dict.fromkeys(measure for each in systems.values() for measure in each.metrics))
+        groups.setdefault(measures, {})[label] = systems
+    return [_Group(measures, found) for measures, found in groups.items()]
+
+
+def _tables(group: _Group, published: Sequence[str]) -> list[Table]:
+    if len(group.datasets) == 1:
+        return [_one_dataset(group, published)]
+    return [_several_datasets(group, measure, published) for measure in group.measures]
+
+
+def _one_dataset(group: _Group, published: Sequence[str]) -> Table:
+    (label, by), *_ = group.datasets.items()
+    cells = {measure: _cells(group, measure, with_intervals=True) for measure in group.measures}
+    figures = {measure: _published(by, measure) for measure in group.measures}
+    theirs = [name for name in published if any(name in column for column in figures.values())]
+    rows = [Row(name, [cells[measure][label, name] for measure in group.measures]) for name in by]
+    rows += [
+        Row(name, [_cell(figures[measure].get(name)) for measure in group.measures], is_published=True)
+        for name in theirs
+    ]
+    queries = _queries(by)
+    return Table(
+        title=f"{label or 'Results'}{f', {queries}' if queries else ''}",
+        corner="System",
+        columns=[Column(measure) for measure in group.measures],
+        rows=rows,
+        notes=_notes(group, cells, has_published=bool(theirs)),
+    )
+
+
+def _several_datasets(group: _Group, measure: str, published: Sequence[str]) -> Table:
+    cells = _cells(group, measure, with_intervals=False)
+    figures = {label: _published(by, measure) for label, by in group.datasets.items()}
+    theirs = [name for name in published if any(name in found for found in figures.values())]
+    rows = [
+        Row(
+            label,
+            [
+                *(cells[label, name] for name in group.systems),
+                *(_cell(figures[label].get(name)) for name in theirs),
+            ],
+            about=_queries(by),
+        )
+        for label, by in group.datasets.items()
+    ]
+    averages = _marked(
+        {
+            name: _average(
+                [by[name].metrics.get(measure) if name in by else None for by in group.datasets.values()]
+            )
+            for name in group.systems
+        }
+    )
+    printed = paper.AVERAGES if measure == "nDCG@10" and _benchmarks(group) == set(paper.BEIR) else {}
+    theirs_averages = [
+        printed.get(name, _average([found.get(name) for found in figures.values()])) for name in theirs
+    ]
+    rows.append(Row("Average", [*averages.values(), *map(_cell, theirs_averages)], is_average=True))
+    return Table(
+        title=measure,
+        corner="Data set",
+        columns=[*map(Column, group.systems), *(Column(name, is_published=True) for name in theirs)],
+        rows=rows,
+        notes=_notes(group, {measure: cells}, has_published=bool(theirs)),
+    )
+
+
+def _cells(group: _Group, measure: str, *, with_intervals: bool) -> dict[tuple[str, str], Cell]:
+    """(data set, system) -> what is printed."""
+    differing = _significant(group, measure)
+    cells = {}
+    for label, by in group.datasets.items():
+        means = {name: by[name].metrics.get(measure) if name in by else None for name in group.systems}
+        for name, cell in _marked(means).items():
+            interval = _interval(by[name], measure) if with_intervals and name in by else None
+            cells[label, name] = replace(
+                cell,
+                about=f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
+                is_significant=(label, name) in differing,
+            )
+    return cells
+
+
+def _significant(group: _Group, measure: str) -> set[tuple[str, str]]:
+    """The (data set, system) that differ from the first system there."""
+    p_values = holm(
+        {
+            (label, name): paired_randomization_test(
+                by[name].per_query[measure], by[first].per_query[measure]
+            )
+            for first, label, name, by in _tests(group, measure)
+        }
+    )
+    return {place for place, p_value in p_values.items() if p_value < LEVEL}
+
+
+def _tests(group: _Group, measure: str) -> Iterator[tuple[str, str, str, By]]:
+    """(first system, data set, other system, evaluations there), where both have values query by query."""
+    first, *others = group.systems
+    for label, by in group.datasets.items():
+        if first in by and by[first].per_query.get(measure):
+            for name in others:
+                if name in by and by[name].per_query.get(measure):
+                    yield first, label, name, by
+
+
+def _marked(means: Mapping[str, float | None]) -> dict[str, Cell]:
+    """Cells by system, the best marked as far as it is printed, if there is more than one to choose from."""
+    cells = {name: _cell(mean) for name, mean in means.items()}
+    printed = [float(cells[name].text) for name, mean in means.items() if mean is not None]
+    if len(printed) < 2:
+        return cells
+    best = f"{max(printed):.3f}"
+    return {name: replace(cell, is_best=cell.text == best) for name, cell in cells.items()}
+
+
+def _cell(mean: float | None) -> Cell:
+    return Cell("-" if mean is None else f"{mean:.3f}")
+
+
+def _average(means: Sequence[float | None]) -> float | None:
+    """The mean over data sets, if there is a figure for each."""
+    known = [mean for mean in means if mean is not None]
+    return sum(known) / len(known) if len(known) == len(means) else None
+
+
+def _published(by: By, measure: str) -> dict[str, float]:
+    return paper.published(next(iter(by.values())).benchmark, measure)
+
+
+def _benchmarks(group: _Group) -> set[str | None]:
+    return {next(iter(by.values())).benchmark for by in group.datasets.values()}
+
+
+def _interval(evaluation: Evaluation, measure: str) -> tuple[float, float] | None:
+    known = measure in evaluation.intervals or evaluation.per_query.get(measure)
+    return evaluation.interval(measure) if known else None
+
+
+def _queries(by: By) -> str:
+    number = max((len(values) for each in by.values() for values in each.per_query.values()), default=0)
+    return f"{number:,} queries" if number else ""
+
+
+def _notes(
+    group: _Group, cells: Mapping[str, Mapping[tuple[str, str], Cell]], *, has_published: bool
+) -> list[str]:
+    """What the reader must know of the marks that are in the table."""
+    printed = [cell for of_measure in cells.values() for cell in of_measure.values()]
+    notes = []
+    if any(cell.is_best for cell in printed):
+        notes.append("Bold: the best that was measured.")
+    if any(cell.about for cell in printed):
+        notes.append("With 95% bootstrap intervals.")
+    num_tests = max(len(list(_tests(group, measure))) for measure in cells)
+    if num_tests:
+        how = (
+            f"{group.systems[0]} (p < {LEVEL}, paired randomisation test, Holm's correction over {num_tests} "
+            f"test{'s' if num_tests > 1 else ''}{' of each measure' if len(cells) > 1 else ''})."
+        )
+        is_any = any(cell.is_significant for cell in printed)
+        notes.append(f"{SIGNIFICANT}: differs from {how}" if is_any else f"None differs from {how}")
+    if has_published:
+        notes.append(f"Published: as printed in {paper.SOURCE}, not measured here.")
+    return notes
+
+
+def _intervals(group: _Group) -> Intervals:
+    """Means and intervals of the first measure, for a chart."""
+    measure = group.measures[0]
+    values = {
+        label: {
+            name: Interval(each.metrics[measure], *(_interval(each, measure) or (each.metrics[measure],) * 2))
+            for name, each in by.items()
+            if measure in each.metrics
+        }
+        for label, by in group.datasets.items()
+    }
+    return Intervals(measure, values, ours=group.systems)
+
+
+def _finding(groups: Sequence[_Group]) -> str:
+    """The best system by the first measure, in a sentence."""
+    if not groups:
+        return "Nothing was evaluated."
+    group = groups[0]
+    measure = group.measures[0]
+    means = {
+        name: _average(
+            [by[name].metrics.get(measure) if name in by else None for by in group.datasets.values()]
+        )
+        for name in group.systems
+    }
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    if not known:
+        return f"No system was evaluated on all of {len(group.datasets)} data sets."
+    best = max(known, key=known.__getitem__)
+    labels = list(group.datasets)
+    where = f"on {labels[0]}" if len(labels) == 1 else f"on average over {len(labels)} data sets"
+    among = f", the best of {len(known)} systems" if len(known) > 1 else ""
+    return f"{best} reaches {measure} {known[best]:.3f} {where}{among}."
+
+
+def _facts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
+    """System -> what its numbers depend on."""
+    settings: dict[str, dict[str, list[Any]]] = {}
+    for each in evaluations:
+        of_system = settings.setdefault(each.name, {})
+        for key, value in each.settings.items():
+            if value not in of_system.setdefault(key, []):
+                of_system[key].append(value)
+    return {
+        name: "; ".join(f"{key} {' or '.join(map(str, values))}" for key, values in of_system.items())
+        for name, of_system in settings.items()
+    }
