@@ -22,12 +22,13 @@ Read the package in this order; a module imports only from those before it:
 
     encode       texts -> vectors
     indexes      vectors -> an index
+    lexical      BM25
     search       queries -> hits, dense and lexical
     significance is a difference more than chance?
+    report       numbers -> tables, charts, a page
     evaluate     runs -> measures
     mine         hard negatives from a search
     finetune     contrastive training
-    report       numbers -> a page
     quickstart   all of it, on the documentation of this machine
     cli          all of it, typed
 

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PRESETS", "Branch", "Preset", "Prompts", "chat_template", "defuse", "get_preset", "slot_ids"]
+__all__ = [
+    "PRESETS",
+    "Branch",
+    "Preset",
+    "Prompts",
+    "bos_ids",
+    "chat_template",
+    "defuse",
+    "get_preset",
+    "slot_ids",
+]
 
 Task = Literal["self", "next"]
 EOS_SLOT = "{eos}"  # stands for the tokenizer's own end-of-sequence token

@@ -5,13 +5,11 @@ Hits are ordered by score and, where scores are equal, as trec_eval orders them:
 
 from __future__ import annotations
 
-import logging
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +18,7 @@ from llara.encode import Role, document_text, encode_texts
 from llara.errors import ConfigError, InputError, ModelError
 from llara.files import write_text_atomic
 from llara.indexes import StoredIndex, open_index
+from llara.lexical import Bm25Index
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -105,14 +104,8 @@ class Searcher:
         ]
 
 
-class Bm25:
-    """BM25 over documents in memory, scored by bm25s (Lucene's variant).
-
-    k1 = 1.2 and b = 0.75 are Lucene's own defaults. Anserini's, 0.9 and 0.4, made BEIR's and the paper's BM25
-    columns, and were weaker on six of seven collections at hand (Cranfield .358 against .375 nDCG@10): a
-    baseline should not be. Words are lower-cased runs of two or more letters and digits less Lucene's 33
-    English stop words, stemmed by Snowball; a run of Chinese, Japanese or Korean characters becomes its
-    overlapping pairs, as in Lucene's CJKAnalyzer. A document that shares no word with the query is no hit.
+class Bm25(Bm25Index):
+    """BM25 over documents in memory; see ``Bm25Index``. One that shares no word with a query is no hit.
 
     Raises:
         InputError: there are no documents, or not one word in all of them.
@@ -127,21 +120,10 @@ class Bm25:
         k1: float = 1.2,
         b: float = 0.75,
     ) -> None:
-        if not (k1 >= 0 and 0 <= b <= 1):
-            raise ConfigError(f"BM25 with k1 = {k1}, b = {b}; expected k1 >= 0 and 0 <= b <= 1")
         self.documents = list(documents)
-        self.k1, self.b = k1, b
-        self._analyzer = _Analyzer()
-        vocabulary: dict[str, int] = {}
-        token_ids = [
-            [vocabulary.setdefault(token, len(vocabulary)) for token in self._analyzer(text)]
-            for text in (document_text(document, title_separator) for document in self.documents)
-        ]
-        if not vocabulary:
-            raise InputError(f"BM25 found no word in {len(self.documents)} documents; expected at least one")
-        self._vocabulary = vocabulary
-        self._scorer: Any = _bm25s().BM25(method="lucene", k1=k1, b=b)
-        self._scorer.index((token_ids, vocabulary), create_empty_token=False, show_progress=False)
+        super().__init__(
+            (document_text(document, title_separator) for document in self.documents), k1=k1, b=b
+        )
 
     def search(self, queries: Sequence[str], k: int = 10) -> list[list[Hit]]:
         """The up to ``k`` best documents for each query."""
@@ -152,12 +134,6 @@ class Bm25:
             results.append(_ranked([self.documents[position] for position in positions], scores.tolist()))
         return results
 
-    def scores(self, query: str) -> np.ndarray:
-        """The score of every document for one query: float32 [N], 0 for one that shares no word with it."""
-        tokens = [self._vocabulary[token] for token in self._analyzer(query) if token in self._vocabulary]
-        scores: np.ndarray = self._scorer.get_scores_from_ids(tokens)
-        return scores
-
     def top(self, query: str, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions int64 [K] and scores float32 [K] of the best documents, K <= k, for one query."""
         scores = self.scores(query)
@@ -167,32 +143,6 @@ class Bm25:
             positions = positions[scores[positions] >= kth_score]
         best = positions[np.lexsort((positions, -scores[positions]))[:k]]
         return best, scores[best]
-
-
-class _Analyzer:
-    """Text to index terms: stemmed words and pairs of ideographs."""
-
-    # Kana, ideographs (with extension A, compatibility forms and the supplementary planes), Hangul syllables.
-    _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-
-    def __init__(self) -> None:
-        import Stemmer
-
-        self._pieces = re.compile(rf"([{self._CJK}]+)|((?:(?![{self._CJK}])\w){{2,}})")
-        self._stem = Stemmer.Stemmer("english").stemWord
-        _bm25s()
-        from bm25s.stopwords import STOPWORDS_EN
-
-        self._stop_words = frozenset(STOPWORDS_EN)
-
-    def __call__(self, text: str) -> list[str]:
-        terms = []
-        for ideographs, word in self._pieces.findall(text.lower()):
-            if ideographs:
-                terms += [ideographs[i : i + 2] for i in range(max(1, len(ideographs) - 1))]
-            elif word not in self._stop_words:
-                terms.append(self._stem(word))
-        return terms
 
 
 def run_from_hits(query_ids: Sequence[str], results: Sequence[Sequence[Hit]]) -> Run:
@@ -283,11 +233,3 @@ def _ranked(documents: Sequence[Document], scores: Sequence[float]) -> list[Hit]
 def _check_k(k: int) -> None:
     if k < 1:
         raise ConfigError(f"k is {k}, expected at least 1")
-
-
-def _bm25s() -> Any:
-    """Import bm25s without its debug log, which it turns on for every program that configures logging."""
-    import bm25s
-
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
-    return bm25s

@@ -67,7 +67,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     first, second, third, fourth, *metrics = done.stdout.splitlines()
     assert [first, second, third, fourth] == ["baseline", "my-model", "vectors", "index"]
-    assert [json.loads(line)["name"] for line in metrics] == ["llara-mini", "BM25"]
+    assert [json.loads(line)["system"] for line in metrics] == ["llara-mini", "BM25"]
     return folder
 
 
@@ -126,12 +126,31 @@ def test_queries_from_a_file_keep_their_ids_and_can_be_written_as_a_run(
 
 def test_evaluation_reports_the_model_and_bm25(inside: Path, tmp_path: Path, capsys: Capture) -> None:
     metrics = json.loads((inside / "results" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["name"] == "llara-mini"
+    assert [row["system"] for row in metrics["results"]] == ["llara-mini", "BM25"]
     # Each query shares its words with one document only, so BM25 finds it first.
-    assert metrics["baseline"]["metrics"]["nDCG@10"] == 1.0
+    assert metrics["results"][1]["metrics"]["nDCG@10"] == 1.0
     arguments = ["--model", "none", "--measures", "RR@10", "P@1", "--out", str(tmp_path / "bm25")]
     assert main([*example("evaluate"), *arguments]) == 0
-    assert lines(capsys.readouterr().out) == [{"name": "BM25", "metrics": {"RR@10": 1.0, "P@1": 1.0}}]
+    assert lines(capsys.readouterr().out) == [
+        {
+            "system": "BM25",
+            "dataset": "collection",
+            "split": "test",
+            "metrics": {"RR@10": 1.0, "P@1": 1.0},
+        }
+    ]
+
+
+def test_runs_are_compared_as_the_help_shows(inside: Path, tmp_path: Path, capsys: Capture) -> None:
+    runs = [str(inside / "results" / "collection" / f"{name}.trec") for name in ("BM25", "llara-mini")]
+    command = ["compare", *runs, "--qrels", str(inside / "collection"), "--out", str(tmp_path / "found.json")]
+    assert main(command) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    differences = {each["measure"]: each for each in printed["differences"]}
+    metrics = json.loads((inside / "results" / "metrics.json").read_text(encoding="utf-8"))["results"]
+    dense, bm25 = (row["metrics"]["nDCG@10"] for row in metrics)
+    assert differences["nDCG@10"]["difference"] == pytest.approx(dense - bm25)
 
 
 def test_another_model_than_the_one_that_made_the_index_is_refused(inside: Path, capsys: Capture) -> None:

@@ -11,7 +11,18 @@ from llara.cli import build_parser
 from llara.config import AdaptConfig, load_recipe
 
 Llara = Callable[..., "subprocess.CompletedProcess[str]"]
-COMMANDS = ["adapt", "mine", "finetune", "convert", "encode", "index", "search", "evaluate", "quickstart"]
+COMMANDS = [
+    "adapt",
+    "mine",
+    "finetune",
+    "convert",
+    "encode",
+    "index",
+    "search",
+    "evaluate",
+    "compare",
+    "quickstart",
+]
 
 
 def test_help_names_every_command_and_nothing_else(llara: Llara) -> None:
@@ -158,7 +169,10 @@ def test_flags_stay_as_they_are() -> None:
         " --text-field --title-field",
         "index": "--kind --out --overwrite --vectors",
         "search": "--format --index --model --overwrite --queries --run",
-        "evaluate": "--batch-size --dataset --document-role --ignore-identical-ids --measures --model"
-        " --no-titles --out --overwrite --query-role --split",
+        "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"
+        " --language --measures --model --no-bm25 --no-ignore-identical-ids --no-titles --out --overwrite"
+        " --passage-stride --passage-words --passages --queries --query-role --resume --split --tune-split"
+        " --unlabelled",
+        "compare": "--all-pairs --alpha --baseline --measures --out --overwrite --qrels --split --test",
         "quickstart": "--out --overwrite --passages --set",
     }

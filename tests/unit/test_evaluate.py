@@ -1,5 +1,6 @@
 """Measures against values computed by hand, and whole evaluations against brute force."""
 
+import dataclasses
 import json
 import math
 
@@ -9,8 +10,9 @@ import pytest
 from llara.corpus import Document
 from llara.datasets import Collection, write_beir
 from llara.errors import ConfigError, InputError, ModelError, OutputError
-from llara.evaluate import bm25_run, compare, dense_run, evaluate, evaluate_run
-from llara.search import Bm25, read_run
+from llara.evaluate import Asked, Bm25System, DenseSystem, Reading, compare, evaluate, evaluate_run
+from llara.evaluate.fusion import reciprocal_rank_fusion, tune_weights, weighted_fusion
+from llara.search import Bm25, read_run, run_from_hits, write_run
 
 MEASURES = ("nDCG@3", "RR@10", "R@1")
 
@@ -105,136 +107,233 @@ def mean_ndcg_by_hand(rankings, qrels, cutoff):
     return sum(values) / len(values)
 
 
+def one(model, collection, **settings):
+    """One system on one collection."""
+    measures = settings.pop("measures", None)
+    [found] = evaluate(models=[model], datasets=[collection], measures=measures, asked=Asked(**settings))
+    return found
+
+
 def test_a_model_is_measured_as_by_brute_force(retriever, collection):
-    result = evaluate(model=str(retriever.path), dataset=collection, measures=["nDCG@10", "R@100"])
+    result = one(str(retriever.path), collection, measures=["nDCG@10", "R@100"])
     expected = ranking_by_hand(retriever, collection)
     assert result.metrics["nDCG@10"] == pytest.approx(mean_ndcg_by_hand(expected, collection.qrels, 10))
-    assert {query: list(scores)[:5] for query, scores in result.run.items()} == {
-        query: ids[:5] for query, ids in expected.items()
-    }
+    assert {query: list(scores) for query, scores in result.run.items()} == expected
     assert result.metrics["R@100"] == 1  # of 40 documents
 
 
 @pytest.mark.parametrize(("query_role", "document_role"), [("document", "document"), ("query", "query")])
 def test_roles_are_settings(retriever, collection, query_role, document_role):
-    run = dense_run(
-        retriever.model,
-        list(collection.corpus.values()),
-        collection.queries,
-        depth=5,
-        query_role=query_role,
-        document_role=document_role,
-    )
+    model = str(retriever.path)
+    found = one(model, collection, depth=5, query_role=query_role, document_role=document_role)
     expected = ranking_by_hand(retriever, collection, query_role, document_role)
-    assert {query: list(scores) for query, scores in run.items()} == {
-        q: ids[:5] for q, ids in expected.items()
+    assert {query: list(scores) for query, scores in found.run.items()} == {
+        query: ids[:5] for query, ids in expected.items()
     }
+    assert (found.settings["query_role"], found.settings["document_role"]) == (query_role, document_role)
 
 
-def test_bm25_stands_beside_the_model_and_alone(retriever, collection):
-    beside = evaluate(model=str(retriever.path), dataset=collection).baseline
-    alone = evaluate(model="none", dataset=collection)
-    assert alone == beside == evaluate(model=None, dataset=collection)
-    assert alone.name == "BM25"
-    assert alone.baseline is None
-    run = bm25_run(Bm25(collection.corpus.values()), collection.queries)
-    assert evaluate_run(run, collection.qrels)[0] == alone.metrics
-    assert evaluate(model=str(retriever.path), dataset=collection, baseline=False).baseline is None
+def test_bm25_is_asked_as_any_system(retriever, collection):
+    dense, bm25 = evaluate(models=[str(retriever.path), "bm25"], datasets=[collection])
+    assert (dense.name, bm25.name) == (str(retriever.path), "BM25")
+    assert one("none", collection) == bm25
+    hits = Bm25(collection.corpus.values()).search(list(collection.queries.values()), 100)
+    by_hits = run_from_hits(list(collection.queries), hits)
+    assert bm25.run == by_hits
+    assert evaluate_run(by_hits, collection.qrels)[0] == bm25.metrics
 
 
 def test_the_result_is_written_whole_and_reads_back(retriever, collection, tmp_path):
     write_beir(tmp_path / "data", {"test": collection})
-    result = evaluate(
-        model=str(retriever.path), dataset=tmp_path / "data", out=tmp_path / "out", measures=MEASURES
-    )
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "bm25.trec",
+    out, model = tmp_path / "out", str(retriever.path)
+    found = evaluate(models=[model, "bm25"], datasets=[tmp_path / "data"], out=out, measures=MEASURES)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "data",
         "metrics.json",
-        "per_query.jsonl",
-        "run.trec",
+        "settings.json",
+        "table.html",
+        "table.md",
     ]
-    assert result.baseline is not None
-    content = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert content["metrics"] == result.metrics
-    assert content["baseline"]["metrics"] == result.baseline.metrics
-    assert content["settings"]["query_role"] == "query"
-    assert content["settings"]["title_separator"] == " "
-    assert content["collection"] == {
-        "name": "data",
-        "split": "test",
-        "num_documents": 40,
-        "num_queries": 12,
-        "num_judgements": 72,
-    }
-    low, high = content["intervals"]["nDCG@3"]
-    assert low < result.metrics["nDCG@3"] < high
-    for name, system in (("run.trec", result), ("bm25.trec", result.baseline)):
-        run = read_run(tmp_path / "out" / name)
-        assert run == {query: scores for query, scores in system.run.items() if scores}
-        assert evaluate_run(run, collection.qrels, MEASURES)[0] == system.metrics
-    lines = [json.loads(line) for line in (tmp_path / "out" / "per_query.jsonl").read_text().splitlines()]
-    assert [line["query_id"] for line in lines] == list(collection.qrels)
-    for system in (result, result.baseline):
-        mean = np.mean([line["values"][system.name]["nDCG@3"] for line in lines])
-        assert mean == pytest.approx(system.metrics["nDCG@3"])
+    content = json.loads((out / "metrics.json").read_text())
+    for row, system in zip(content["results"], found, strict=True):
+        assert row["metrics"] == system.metrics
+        assert (row["dataset"], row["split"], row["queries"]) == ("data", "test", 12)
+        low, high = row["intervals"]["nDCG@3"]
+        assert low < system.metrics["nDCG@3"] < high
+    assert content["results"][0]["settings"]["query_role"] == "query"
+    assert f"{found[0].metrics['nDCG@3']:.3f}" in (out / "table.md").read_text()
+    files = sorted(path.name for path in (out / "data").iterdir())
+    assert [name.rpartition(".")[2] for name in files] == ["json", "trec"] * 2
+    run = read_run(out / "data" / "BM25.trec")
+    assert run == {query: scores for query, scores in found[1].run.items() if scores}
+    kept = json.loads((out / "data" / "BM25.json").read_text())
+    assert kept["per_query"] == found[1].per_query
+
+
+def test_an_evaluation_that_was_stopped_goes_on_without_asking_again(retriever, collection, tmp_path):
+    write_beir(tmp_path / "a", {"test": collection})
+    write_beir(tmp_path / "b", {"test": collection})
+    data, out = [tmp_path / "a", tmp_path / "b"], tmp_path / "out"
+    models = [str(retriever.path), "bm25"]
+    whole = evaluate(models=models, datasets=data, out=tmp_path / "whole")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bm25System, "run", stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            evaluate(models=models, datasets=data, out=out)
+    assert not out.exists()
+    with pytest.raises(OutputError, match="--resume"):
+        evaluate(models=models, datasets=data, out=out)
+    with pytest.raises(ConfigError, match="measures"):
+        evaluate(models=models, datasets=data, out=out, measures=["P@5"], resume=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DenseSystem, "run", stop)
+        resumed = evaluate(models=models, datasets=data, out=out, resume=True)
+    assert resumed == whole
+    assert (out / "metrics.json").read_text() == (tmp_path / "whole" / "metrics.json").read_text()
+    assert not (tmp_path / "out.partial").exists()
+    with pytest.raises(InputError, match="without --resume"):
+        evaluate(models=models, datasets=data, out=tmp_path / "never", resume=True)
+
+
+def stop(*_args, **_settings):
+    raise RuntimeError("stopped")
 
 
 def test_two_systems_are_compared_over_paired_queries(retriever, collection):
-    result = evaluate(model=str(retriever.path), dataset=collection, measures=MEASURES)
-    assert result.baseline is not None
-    comparison = compare(result, result.baseline, "nDCG@3")
-    a, b = result.per_query["nDCG@3"], result.baseline.per_query["nDCG@3"]
+    dense, bm25 = evaluate(models=[str(retriever.path), "bm25"], datasets=[collection], measures=MEASURES)
+    comparison = compare(dense, bm25, "nDCG@3")
+    a, b = dense.per_query["nDCG@3"], bm25.per_query["nDCG@3"]
     differences = np.array([a[query] - b[query] for query in a])
     signs = 1 - 2 * ((np.arange(2**12)[:, None] >> np.arange(12)) & 1)
     expected = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9)
     assert comparison.difference == pytest.approx(differences.mean())
     assert comparison.p_value == pytest.approx(expected)
-    assert compare(result, result, "RR@10").p_value == 1
+    assert compare(dense, dense, "RR@10").p_value == 1
 
 
 def test_the_document_with_the_id_of_the_query_is_left_out_only_when_told(retriever, collection):
     questions = {document.id: document.text for document in list(collection.corpus.values())[:8]}
     same = Collection("same", collection.corpus, questions, {query: {query: 1} for query in questions})
-    for model in (None, str(retriever.path)):
-        kept = evaluate(model=model, dataset=same, depth=5, query_role="document", title_separator=None)
+    for model in ("bm25", str(retriever.path)):
+        untitled = Reading(title_separator=None)
+        kept = one(model, same, depth=5, query_role="document", reading=untitled)
         assert all(query in kept.run[query] for query in questions)
-        dropped = evaluate(model=model, dataset=same, depth=5, ignore_identical_ids=True)
+        dropped = one(model, same, depth=5, ignore_identical_ids=True)
         assert all(query not in dropped.run[query] for query in questions)
         assert max(len(scores) for scores in dropped.run.values()) == 5
 
 
 def test_depth_follows_the_measures_unless_given(collection):
-    bm25 = Bm25(collection.corpus.values())
-    assert max(len(scores) for scores in bm25_run(bm25, collection.queries, depth=2).values()) == 2
-    assert evaluate(model=None, dataset=collection, measures=["R@300"]).settings["depth"] == 300
-    assert evaluate(model=None, dataset=collection, measures=["R@300"], depth=7).settings["depth"] == 7
+    assert max(len(scores) for scores in one("bm25", collection, depth=2).run.values()) == 2
+    assert one("bm25", collection, measures=["R@300"]).settings["depth"] == 300
+    assert one("bm25", collection, measures=["R@300"], depth=7).settings["depth"] == 7
     with pytest.raises(ConfigError, match="depth is 0"):
-        evaluate(model=None, dataset=collection, depth=0)
+        one("bm25", collection, depth=0)
+
+
+def test_a_benchmark_is_measured_by_its_own_measures_unless_told(collection):
+    streamed = dataclasses.replace(collection.streamed("dev"), benchmark="msmarco-passage/dev")
+    found = one("bm25", streamed)
+    assert list(found.metrics) == ["RR@10", "R@1000"]
+    assert found.settings["depth"] == 1000
+    assert list(one("bm25", streamed, measures=["P@1"]).metrics) == ["P@1"]
 
 
 def test_bad_settings_are_told_before_any_work(collection, tmp_path):
     absent = str(tmp_path / "absent")
+    nothing = tmp_path / "nothing"
     with pytest.raises(ConfigError, match="nDGC"):
-        evaluate(model=absent, dataset=tmp_path / "nothing", measures=["nDGC@10"])
+        evaluate(models=[absent], datasets=[nothing], measures=["nDGC@10"])
+    with pytest.raises(ConfigError, match="--tune-split"):
+        evaluate(models=["bm25"], datasets=[nothing], hybrid="weighted")
+    with pytest.raises(ConfigError, match="another split"):
+        evaluate(models=["bm25"], datasets=[nothing], hybrid="weighted", tune_split="test")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").touch()
     with pytest.raises(OutputError, match="--overwrite"):
-        evaluate(model=absent, dataset=tmp_path / "nothing", out=tmp_path / "out")
+        evaluate(models=[absent], datasets=[collection], out=tmp_path / "out")
     with pytest.raises(InputError):
-        evaluate(model=absent, dataset=tmp_path / "nothing")
+        evaluate(models=[absent], datasets=[nothing])
     with pytest.raises(ModelError):
-        evaluate(model=absent, dataset=collection)
+        evaluate(models=[absent], datasets=[collection])
+    with pytest.raises(ConfigError, match=f"called '{collection.name}'"):
+        evaluate(models=["bm25"], datasets=[collection, collection])
 
 
 def test_a_collection_that_cannot_be_measured_is_refused(collection, tmp_path):
     with pytest.raises(InputError, match="no judged queries"):
-        evaluate(model=None, dataset=Collection("empty", collection.corpus, collection.queries, {}))
+        one("bm25", Collection("empty", collection.corpus, collection.queries, {}))
     with pytest.raises(InputError, match="'q99'"):
-        evaluate(
-            model=None, dataset=Collection("x", collection.corpus, collection.queries, {"q99": {"d1": 1}})
-        )
+        one("bm25", Collection("x", collection.corpus, collection.queries, {"q99": {"d1": 1}}))
     spaced = Collection("x", collection.corpus, {"q 1": "wing"}, {"q 1": {"d1": 1}})
     with pytest.raises(InputError, match="'q 1'"):
-        evaluate(model=None, dataset=spaced, out=tmp_path / "out")
+        evaluate(models=["bm25"], datasets=[spaced], out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    assert evaluate(model=None, dataset=spaced).metrics["R@100"] in (0, 1)
+    assert one("bm25", spaced).metrics["R@100"] in (0, 1)
+
+
+def test_a_run_from_elsewhere_is_a_system(collection, tmp_path):
+    bm25 = one("bm25", collection)
+    write_run(tmp_path / f"{collection.name}.trec", bm25.run, "other")
+    for spec in (f"run:{tmp_path}/{collection.name}.trec", f"run:{tmp_path}/{{dataset}}.trec"):
+        assert one(spec, collection).metrics == bm25.metrics
+    (tmp_path / "other.trec").write_text("q99 Q0 d1 1 0.5 x\n")
+    with pytest.raises(InputError, match="'q99'"):
+        one(f"run:{tmp_path}/other.trec", collection)
+    (tmp_path / "nan.trec").write_text("q1 Q0 d1 1 0.5 x\nq1 Q0 d2 2 nan x\n")
+    with pytest.raises(InputError, match=r"nan\.trec:2.*'nan'"):
+        one(f"run:{tmp_path}/nan.trec", collection)
+    with pytest.raises(ConfigError, match="after the colon"):
+        one("run:", collection)
+
+
+def test_a_hybrid_fuses_each_model_with_bm25(retriever, collection):
+    model = str(retriever.path)
+    dense_first = [model, "bm25"]
+    bm25, dense, fused = evaluate(models=[model], datasets=[collection], hybrid="rrf")
+    assert [bm25.name, dense.name, fused.name] == ["BM25", model, f"{model} + BM25"]
+    assert fused.run == reciprocal_rank_fusion([dense.run, bm25.run], depth=100)
+    assert len(evaluate(models=dense_first, datasets=[collection], hybrid="rrf")) == 3
+
+
+def test_the_weights_of_a_hybrid_come_from_the_other_split(retriever, collection, tmp_path):
+    queries = list(collection.queries)
+
+    def part(names):
+        kept = {query: collection.queries[query] for query in names}
+        judged = {query: collection.qrels[query] for query in names}
+        return Collection("data", collection.corpus, kept, judged)
+
+    write_beir(tmp_path / "data", {"train": part(queries[:6]), "test": part(queries[6:])})
+    bm25, dense, fused = evaluate(
+        models=[str(retriever.path)],
+        datasets=[tmp_path / "data"],
+        hybrid="weighted",
+        tune_split="train",
+        measures=["nDCG@3"],
+    )
+    assert set(fused.run) == set(dense.run) == set(queries[6:])
+    train = [one(model, part(queries[:6]), measures=["nDCG@3"]).run for model in (dense.name, "bm25")]
+    weights = tune_weights(train, part(queries[:6]).qrels, "nDCG@3")
+    assert fused.settings["weights"] == list(weights)
+    assert fused.run == weighted_fusion([dense.run, bm25.run], weights, depth=100)
+
+
+def test_sentence_pairs_among_the_data_sets_are_a_similarity_task(retriever, collection, tmp_path):
+    pairs = [("wing flow", "wing shear", 3.0), ("heat slab", "heat slab", 5.0), ("nozzle of", "the a", 0.5)]
+    lines = "".join(f"{a}\t{b}\t{score}\n" for a, b, score in pairs)
+    (tmp_path / "pairs.tsv").write_text(f"sentence1\tsentence2\tscore\n{lines}")
+    model = str(retriever.path)
+    out = tmp_path / "out"
+    found = evaluate(models=[model, "bm25"], datasets=[collection, tmp_path / "pairs.tsv"], out=out)
+    assert [(each.name, next(iter(each.metrics))) for each in found] == [
+        (model, "nDCG@10"),
+        (model, "Spearman"),
+        ("BM25", "nDCG@10"),
+    ]
+    sides = [retriever.expected([pair[n] for pair in pairs], "document") for n in (0, 1)]
+    order = np.argsort(np.argsort((sides[0] * sides[1]).sum(axis=1)))
+    wanted = np.corrcoef(order, [1, 2, 0])[0, 1]
+    assert found[1].metrics["Spearman"] == pytest.approx(wanted)
+    assert "Spearman" in (out / "table.md").read_text()

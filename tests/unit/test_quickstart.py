@@ -58,12 +58,12 @@ def finished(tmp_path_factory, unadapted) -> SimpleNamespace:
 def test_each_row_is_a_model_directory_that_evaluates_to_its_numbers(finished) -> None:
     for row, name in ROWS.items():
         model, dataset = finished.out / name, finished.out / "collection"
-        again = evaluate(model=str(model), dataset=dataset, measures=MEASURES, baseline=False)
+        [again] = evaluate(models=[str(model)], datasets=[dataset], measures=MEASURES)
         assert again.metrics == pytest.approx(finished.systems[row]["metrics"], abs=1e-6)
 
 
-def test_bm25_is_the_baseline_of_evaluate(finished) -> None:
-    again = evaluate(model=None, dataset=finished.out / "collection", measures=MEASURES)
+def test_bm25_is_that_of_evaluate(finished) -> None:
+    [again] = evaluate(models=["bm25"], datasets=[finished.out / "collection"], measures=MEASURES)
     assert again.metrics == finished.systems[BM25]["metrics"]
 
 

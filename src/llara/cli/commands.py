@@ -16,7 +16,6 @@ from llara.settings import listed
 if TYPE_CHECKING:
     from llara.config import AdaptConfig, FinetuneConfig
     from llara.corpus import Skipped
-    from llara.evaluate import Evaluation
     from llara.search import Hit
 
 SHOWN_CHARACTERS = 300  # of a hit's text, on a terminal
@@ -245,51 +244,6 @@ def _readable(query: str, hits: Sequence[Hit]) -> Iterator[str]:
         yield f"{hit.rank:4}. {hit.score:.3f}  {hit.title or hit.id}"
         yield f"      {shown}"
     yield ""
-
-
-def run_evaluate(args: argparse.Namespace) -> None:
-    from llara.evaluate import DEFAULT_MEASURES, evaluate
-
-    evaluation = evaluate(
-        model=args.model,
-        dataset=args.dataset,
-        split=args.split,
-        out=args.out,
-        measures=args.measures or DEFAULT_MEASURES,
-        query_role=args.query_role,
-        document_role=args.document_role,
-        title_separator=_title_separator(args),
-        ignore_identical_ids=args.ignore_identical_ids,
-        batch_size=args.batch_size,
-        overwrite=args.overwrite,
-        progress=True,
-    )
-    for line in _table(evaluation) if sys.stdout.isatty() else _json_systems(evaluation):
-        print(line)
-    say(f"intervals, per-query values and runs are in {args.out}")
-
-
-def _systems(evaluation: Evaluation) -> list[Evaluation]:
-    return [evaluation, *([evaluation.baseline] if evaluation.baseline else [])]
-
-
-def _json_systems(evaluation: Evaluation) -> Iterator[str]:
-    for system in _systems(evaluation):
-        yield json.dumps({"name": system.name, "metrics": system.metrics}, ensure_ascii=False)
-
-
-def _table(evaluation: Evaluation) -> Iterator[str]:
-    """One row a system and, where there are two, the p-value of their difference."""
-    from llara.evaluate import compare
-
-    rows = [["", *evaluation.metrics]]
-    rows += [[one.name, *(f"{value:.4f}" for value in one.metrics.values())] for one in _systems(evaluation)]
-    if evaluation.baseline:
-        differences = [compare(evaluation, evaluation.baseline, measure) for measure in evaluation.metrics]
-        rows.append(["p, paired", *(f"{each.p_value:.4f}" for each in differences)])
-    first, width = max(len(row[0]) for row in rows), max(8, *(len(name) for name in rows[0]))
-    for name, *values in rows:
-        yield f"{name:{first}}" + "".join(f"  {value:>{width}}" for value in values)
 
 
 def run_quickstart(args: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import llara
 from llara.cli import commands
+from llara.cli.evaluation import add_compare, add_evaluate
 from llara.cli.options import (
     TRAINING_DATA,
     Parser,
@@ -35,7 +36,8 @@ Turn a decoder-only language model into a dense retriever, and search with it.
   encode       turn texts into vectors
   index        build an index from vectors
   search       ask an index
-  evaluate     measure a model on a collection with judgements
+  evaluate     measure models on collections with judgements, or on a corpus without
+  compare      test whether runs differ by more than chance
   quickstart   all of it in a few minutes, on the documentation of this machine
 
 `llara COMMAND --help` says more. A model is a directory, a hub name, or one of the two
@@ -54,7 +56,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.example = "llara quickstart"
     parser.add_argument("--version", action="version", version=f"llara {llara.__version__}")
     subparsers = parser.add_subparsers(prog="llara", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
-    for add in (_adapt, _mine, _finetune, _convert, _encode, _index, _search, _evaluate, _quickstart):
+    for add in (
+        _adapt,
+        _mine,
+        _finetune,
+        _convert,
+        _encode,
+        _index,
+        _search,
+        add_evaluate,
+        add_compare,
+        _quickstart,
+    ):
         add(subparsers)
     return parser
 
@@ -236,49 +249,6 @@ def _search(subparsers: Any) -> None:
         default="auto",
         help="auto: text on a terminal, json in a pipe (default)",
     )
-
-
-def _evaluate(subparsers: Any) -> None:
-    parser = new_command(
-        subparsers,
-        "evaluate",
-        about="Search a collection that has judgements and measure what comes back, with BM25 beside it."
-        " Writes metrics.json and TREC runs. With --model none, BM25 alone.",
-        example="llara evaluate --model llara-mini --dataset collection --split test --out results",
-        run=commands.run_evaluate,
-    )
-    add_model(parser)
-    parser.add_argument(
-        "--dataset",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="BEIR layout: corpus.jsonl, queries.jsonl, qrels/",
-    )
-    parser.add_argument(
-        "--split", default="test", metavar="NAME", help="qrels/NAME.tsv (default: %(default)s)"
-    )
-    add_out(parser, "where metrics.json and the runs go")
-    parser.add_argument(
-        "--measures",
-        nargs="+",
-        metavar="NAME",
-        help="as ir_measures writes them: nDCG@10 R@100 RR@10 AP",
-    )
-    for role in ("query", "document"):
-        parser.add_argument(
-            f"--{role}-role",
-            choices=("query", "document"),
-            default=role,
-            help=f"which prompt {role} texts get (default: %(default)s); similarity tasks want one for both",
-        )
-    add_no_titles(parser)
-    parser.add_argument(
-        "--ignore-identical-ids",
-        action="store_true",
-        help="never return a document with the query's own id (BEIR's rule for ArguAna and Quora)",
-    )
-    add_batch_size(parser)
 
 
 def _quickstart(subparsers: Any) -> None:

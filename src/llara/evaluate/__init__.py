@@ -1,16 +1,30 @@
-"""Evaluation: a run and judgements to measures (``measures``), a model to its run (``evaluation``)."""
+"""Evaluation: what is asked (``systems``), what came back (``results``), how good it is (``measures``).
 
-from llara.evaluate.evaluation import Comparison, Evaluation, bm25_run, compare, dense_run, evaluate
+Reading order: ``measures``, ``reading`` and ``ranking`` (what a system reads, and its best documents),
+``systems``, ``fusion``, ``similarity``, ``unlabelled``, ``results``, ``evaluation`` (all systems on all data
+sets), ``tables`` and ``summaries``, ``comparison`` (runs from anywhere, tested).
+"""
+
+from llara.evaluate.evaluation import Asked, evaluate, measure
 from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run
+from llara.evaluate.reading import Reading
+from llara.evaluate.results import Comparison, Evaluation, compare
+from llara.evaluate.systems import Bm25System, DenseSystem, RunSystem, System, open_system
 
 __all__ = [
     "DEFAULT_MEASURES",
+    "Asked",
+    "Bm25System",
     "Comparison",
+    "DenseSystem",
     "Evaluation",
-    "bm25_run",
+    "Reading",
+    "RunSystem",
+    "System",
     "compare",
-    "dense_run",
     "depth_of",
     "evaluate",
     "evaluate_run",
+    "measure",
+    "open_system",
 ]

@@ -225,9 +225,9 @@ def _fine_tune(out: Path, results: Results, mining: MineConfig, tuning: Finetune
 
 
 def _bm25(test: Collection) -> Evaluation:
-    from llara.evaluate import evaluate
+    from llara.evaluate import Bm25System, measure
 
-    return evaluate(model=None, dataset=test, measures=MEASURES, depth=DEPTH)
+    return measure(Bm25System(), test.streamed("test"), MEASURES, depth=DEPTH)
 
 
 def _dense(out: Path, name: str, test: Collection) -> Evaluation:

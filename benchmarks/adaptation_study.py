@@ -1,0 +1,249 @@
+"""What adaptation does, task by task: EBAE, EBAR, both, and the controls, before and after fine-tuning.
+
+From llara-mini-base, models are adapted on Wikipedia in several ways, each with several seeds, fine-tuned in
+the same way, and measured on collections that none of them was trained on. The work directory keeps every model
+and measurement, so the command goes on where it stopped, and several that share it each take what is free.
+When all is there (or with --table) it writes the results; docs/study.md says what they mean.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import lzma
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import make_parser, say
+from study_results import Measured, write_results
+
+from llara.adapt import adapt
+from llara.config import AdaptConfig, FinetuneConfig, apply_overrides, load_recipe
+from llara.datasets import open_collection
+from llara.evaluate import DenseSystem, measure
+from llara.evaluate.similarity import evaluate_similarity, read_pairs
+from llara.files import write_text_atomic
+from llara.finetune import finetune
+from llara.model import MINI_BASE, convert, load
+
+SEEDS = (1, 2, 3)
+STEPS = 1000
+LM_STEPS = 700  # next-token training takes so many steps in the time of STEPS joint ones; see docs/study.md
+MAX_TOKENS = 128  # of a document that is measured: three quarters of them are shorter
+ARTICLES = 24  # every so many-th article of Wikipedia is adapted on
+ENGLISH = {
+    "squad": "dev",
+    "wikiqa": "test",
+    "covidqa": "test",
+    "cranfield": "test",
+    "cisi": "test",
+    "cacm": "test",
+    "stsb": "test",
+}
+CHINESE = {"drcd": "train", "cmrc2018": "train", "stsb-zh": "test"}
+SHORT = {"squad": "dev", "cranfield": "test", "covidqa": "test"}
+PAIRS = ("stsb", "stsb-zh")
+VARIANTS = {
+    "ebae": ["objective.ebar=false"],
+    "ebar": ["objective.ebae=false"],
+    "both": [],
+    "two-passes": ["training.joint=false"],
+    "next-token": [
+        "objective.ebae=false",
+        "objective.ebar=false",
+        "objective.lm_weight=1",
+        f"training.max_steps={LM_STEPS}",
+    ],
+}
+FINETUNING = [
+    "pairs.negatives=0",
+    "contrast.temperature=0.05",
+    "training.max_steps=150",
+    "training.learning_rate=1e-3",
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model of the study: how it is made, of which other one, and what it is measured on."""
+
+    name: str
+    start: str | None
+    overrides: tuple[str, ...]
+    data: dict[str, str]
+    corpus: str = "wiki"
+    finetuned: bool = False
+
+
+def english(seed: int) -> Iterator[Run]:
+    """Each way to adapt, before and after fine-tuning."""
+    for variant in ("un-adapted", *VARIANTS):
+        name = variant if variant == "un-adapted" else f"{variant}-{seed}"
+        if variant != "un-adapted":
+            overrides = (f"training.max_steps={STEPS}", f"training.seed={seed}", *VARIANTS[variant])
+            yield Run(name, None, overrides, ENGLISH)
+        elif seed == SEEDS[0]:
+            yield Run(name, None, (), ENGLISH)
+        tuning = (*FINETUNING, f"training.seed={seed}")
+        yield Run(f"{variant}-{seed}-finetuned", name, tuning, ENGLISH, finetuned=True)
+
+
+def steps() -> Iterator[Run]:
+    """Quality against the number of steps."""
+    for number in (125, 250, 500, 2000, 4000):
+        yield Run(f"both-{number}-steps", None, (f"training.max_steps={number}", "training.seed=1"), SHORT)
+
+
+def target() -> Iterator[Run]:
+    """Adaptation on the very corpus that is searched, alone and after Wikipedia."""
+    for name, split in SHORT.items():
+        overrides = (f"training.max_steps={STEPS}", "training.seed=1")
+        yield Run(f"both-on-{name}", None, overrides, {name: split}, corpus=name)
+        yield Run(f"both-1-then-on-{name}", "both-1", overrides, {name: split}, corpus=name)
+
+
+def chinese() -> Iterator[Run]:
+    """The same in Chinese, which the base model has hardly seen: its tokenizer spells characters in bytes."""
+    yield Run("un-adapted-zh", None, (), CHINESE)
+    for variant in ("ebae", "ebar", "both"):
+        overrides = (
+            f"training.max_steps={STEPS}",
+            "training.seed=1",
+            'corpus.language="zh"',
+            *VARIANTS[variant],
+        )
+        yield Run(f"{variant}-zh", None, overrides, CHINESE, corpus="wiki-zh")
+
+
+PARTS: dict[str, Callable[[], list[Run]]] = {
+    **{f"english-{seed}": lambda seed=seed: list(english(seed)) for seed in SEEDS},
+    "steps": lambda: list(steps()),
+    "target": lambda: list(target()),
+    "chinese": lambda: list(chinese()),
+}
+
+
+class Study:
+    """The directories: the data, and where everything that is made stands."""
+
+    def __init__(self, data: Path, work: Path, *, tiny: bool) -> None:
+        self.data, self.work, self.tiny = data, work, tiny
+        for folder in ("models", "measured", "locks"):
+            (work / folder).mkdir(parents=True, exist_ok=True)
+
+    def do(self, run: Run) -> bool:
+        """Make and measure a model, unless it is done or another command is at it; whether it is done now."""
+        with self._lock(run.name) as mine:
+            if not mine:
+                return False
+            missing = [name for name in run.data if not self._measured(run.name, name).exists()]
+            if missing and run.start and not self._model(run.start).exists():
+                return False
+            if missing:
+                self._make(run)
+                self._measure(run, missing)
+        return True
+
+    def measured(self, run: Run) -> dict[str, Measured] | None:
+        """What was measured of a run, if all of it was."""
+        paths = {name: self._measured(run.name, name) for name in run.data}
+        if not all(path.exists() for path in paths.values()):
+            return None
+        return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+
+    def _model(self, name: str) -> Path:
+        return self.work / "models" / name
+
+    def _measured(self, name: str, data: str) -> Path:
+        return self.work / "measured" / f"{name}.{data}.json"
+
+    def _make(self, run: Run) -> None:
+        out = self._model(run.name)
+        if out.exists():
+            return
+        resume = Path(f"{out}.partial").exists()
+        tiny = ["training.max_steps=2", "training.batch_size=4"] if self.tiny else []
+        overrides = [*run.overrides, *tiny, "training.save_steps=0"]
+        if not run.overrides:
+            convert(MINI_BASE, out)
+        elif run.finetuned:
+            assert run.start is not None
+            config = apply_overrides(load_recipe("mini-finetune", FinetuneConfig), overrides)
+            train = [self.data / name for name in ("squad-train-sentences", "medquad")]
+            finetune(model=str(self._model(run.start)), train=train, out=out, config=config, resume=resume)
+        else:
+            config = apply_overrides(load_recipe("mini-adapt", AdaptConfig), overrides)
+            base = MINI_BASE if run.start is None else str(self._model(run.start))
+            adapt(base=base, corpus=[str(self._corpus(run.corpus))], out=out, config=config, resume=resume)
+
+    def _corpus(self, name: str) -> Path:
+        """A part of Wikipedia, or a collection's own documents."""
+        if name not in ("wiki", "wiki-zh"):
+            return self.data / name / "corpus.jsonl"
+        path = self.work / f"{name}.jsonl"
+        every = ARTICLES if name == "wiki" else 2
+        with self._lock(f"{name}.jsonl", wait=True):
+            if not path.exists():
+                lines: list[str] = []
+                for source in sorted((self.data / name).glob("*.jsonl.xz")):
+                    with lzma.open(source, "rt", encoding="utf-8") as file:
+                        lines += list(file)
+                write_text_atomic(path, "".join(lines[::every]))
+        return path
+
+    def _measure(self, run: Run, names: list[str]) -> None:
+        model = load(self._model(run.name))
+        model.max_seq_length = min(MAX_TOKENS, model.max_seq_length or MAX_TOKENS)
+        for name in names:
+            found: Measured
+            split = run.data[name]
+            if name in PAIRS:
+                result = evaluate_similarity(model, read_pairs(self.data / name, split))
+                found = {"measure": "Spearman", "mean": result.spearman, "per_query": {}}
+            else:
+                collection = open_collection(self.data / name, split)
+                evaluation = measure(DenseSystem(run.name, model), collection, ["nDCG@10"])
+                mean, values = evaluation.metrics["nDCG@10"], evaluation.per_query["nDCG@10"]
+                found = {"measure": "nDCG@10", "mean": mean, "per_query": values}
+            write_text_atomic(self._measured(run.name, name), json.dumps(found) + "\n")
+            say(f"{run.name}, {name}: {found['measure']} {found['mean']:.4f}")
+
+    @contextmanager
+    def _lock(self, name: str, *, wait: bool = False) -> Iterator[bool]:
+        """Whether this process is the one to do it; a lock ends with its process."""
+        with (self.work / "locks" / name).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def main() -> None:
+    """Do what is not done yet, then write the results of what is there."""
+    parser = make_parser(
+        __doc__ or "", "python benchmarks/adaptation_study.py --data DIR --work DIR --out docs/study.json"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="where squad, wiki and the others are")
+    parser.add_argument("--work", type=Path, required=True, help="where models and measurements go")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="do only these")
+    parser.add_argument("--table", action="store_true", help="do nothing; write the results of what is done")
+    args = parser.parse_args()
+    study = Study(args.data, args.work, tiny=args.tiny)
+    runs = [run for part in args.parts for run in PARTS[part]()]
+    if not args.table:
+        waiting = runs
+        while waiting:
+            before = len(waiting)
+            waiting = [run for run in waiting if not study.do(run)]
+            if len(waiting) == before:
+                say(f"left to others: {', '.join(run.name for run in waiting)}")
+                break
+    write_results(args, {run.name: found for run in runs if (found := study.measured(run)) is not None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""What an evaluation found, and the directory it is kept in, finished rows first."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llara.errors import ConfigError, InputError, OutputError
+from llara.files import check_output, write_text_atomic
+from llara.search import Run, read_run, write_run
+from llara.significance import bootstrap_interval, paired_randomization_test
+
+__all__ = ["Comparison", "Evaluation", "Store", "compare"]
+
+FORMAT = "llara-metrics/2"
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How one system did on one data set: means, per-query values, and the run they were computed from.
+
+    ``metrics`` is measure -> mean and ``per_query`` measure -> query id -> value, the measures spelled as
+    they were asked for. ``settings`` is what the numbers depend on. ``benchmark`` is the name under which
+    papers report the data set. ``tuning`` is a run on other queries, from which a hybrid's weights come.
+    """
+
+    name: str
+    metrics: dict[str, float]
+    per_query: dict[str, dict[str, float]]
+    run: Run
+    settings: dict[str, Any]
+    dataset: str = ""
+    split: str | None = None
+    benchmark: str | None = None
+    tuning: Run = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def interval(self, measure: str) -> tuple[float, float]:
+        """The 95% bootstrap interval: of the mean over queries, unless ``intervals`` has it."""
+        known = self.intervals.get(measure)
+        return bootstrap_interval(self.per_query[measure]) if known is None else (known[0], known[1])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``difference`` of two means (first less second) and its two-sided p-value over paired queries."""
+
+    measure: str
+    difference: float
+    p_value: float
+
+
+def compare(first: Evaluation, second: Evaluation, measure: str) -> Comparison:
+    """Compare two systems on the same queries by a paired randomisation test."""
+    return Comparison(
+        measure=measure,
+        difference=first.metrics[measure] - second.metrics[measure],
+        p_value=paired_randomization_test(first.per_query[measure], second.per_query[measure]),
+    )
+
+
+class Store:
+    """Evaluations in the order they were made, kept in ``OUT.partial`` one by one if there is an ``out``.
+
+    OUT/DATASET/SYSTEM.trec is a run and SYSTEM.json its measures and settings with every query's values.
+
+    Raises:
+        OutputError: ``out`` exists (without ``overwrite``), or an unfinished evaluation stands there and is
+            neither resumed nor overwritten, or it cannot be written.
+        InputError: there is nothing to resume.
+        ConfigError: what stands there was begun with other settings.
+    """
+
+    def __init__(
+        self, out: Path | None, settings: dict[str, Any], *, overwrite: bool = False, resume: bool = False
+    ) -> None:
+        self.out = out
+        self.evaluations: list[Evaluation] = []
+        self._settings: dict[str, Any] | None = settings  # until they are written
+        if out is None:
+            return
+        check_output(out, overwrite=overwrite)
+        self.work = out.absolute().with_name(out.absolute().name + ".partial")
+        if resume:
+            self._settings = None
+            self._check_same(settings)
+            self.evaluations = [_read(path) for path in sorted(self.work.glob("*/*.json"), key=_place)]
+            return
+        if self.work.exists() and not overwrite:
+            raise OutputError(
+                f"an unfinished evaluation stands in {self.work}; go on with --resume, or start anew with "
+                "--overwrite"
+            )
+
+    def find(self, name: str, dataset: str) -> Evaluation | None:
+        """What was found already."""
+        return next((e for e in self.evaluations if (e.name, e.dataset) == (name, dataset)), None)
+
+    def keep(self, evaluation: Evaluation) -> Evaluation:
+        """Add one, on disk first: the run, then what vouches for it."""
+        if self.out is not None:
+            self._begin()
+            folder = self.work / _file_name(evaluation.dataset)
+            path = folder / f"{_file_name(evaluation.name)}.json"
+            try:
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
+            tag = _file_name(evaluation.name)
+            if evaluation.run:
+                write_run(path.with_suffix(".trec"), evaluation.run, tag)
+            if evaluation.tuning:
+                write_run(path.with_suffix(".tuning.trec"), evaluation.tuning, tag)
+            content = asdict(evaluation)
+            del content["run"], content["tuning"]
+            write_text_atomic(path, _json({"place": len(self.evaluations), **content}))
+        self.evaluations.append(evaluation)
+        return evaluation
+
+    def _begin(self) -> None:
+        """Make the directory with the first evaluation: a model that is missing leaves nothing."""
+        if self._settings is None:
+            return
+        try:
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.work}: {error.strerror or error}") from error
+        write_text_atomic(self.work / _SETTINGS, _json(self._settings))
+        self._settings = None
+
+    def finish(self, files: dict[str, str]) -> None:
+        """Write the summaries by name, and put the directory in its place.
+
+        Raises:
+            OutputError: the disk is full or read-only.
+        """
+        if self.out is None:
+            return
+        for name, text in files.items():
+            write_text_atomic(self.work / name, text)
+        try:
+            if self.out.exists():
+                retired = self.work.with_suffix(".old")
+                os.replace(self.out, retired)
+                os.replace(self.work, self.out)
+                shutil.rmtree(retired)
+            else:
+                os.replace(self.work, self.out)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.out}: {error.strerror or error}") from error
+
+    def _check_same(self, settings: dict[str, Any]) -> None:
+        path = self.work / _SETTINGS
+        if not path.is_file():
+            raise InputError(f"there is no unfinished evaluation in {self.work}; start it without --resume")
+        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(_json(settings))
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if changed:
+            raise ConfigError(
+                f"the evaluation in {self.work} was begun with other settings ({', '.join(changed)}); resume "
+                "with the same, or start anew with --overwrite"
+            )
+
+
+def _read(path: Path) -> Evaluation:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["place"]
+    content["intervals"] = {measure: (low, high) for measure, (low, high) in content["intervals"].items()}
+    tuning = path.with_suffix(".tuning.trec")
+    return Evaluation(
+        **content,
+        run=read_run(runs) if (runs := path.with_suffix(".trec")).is_file() else {},
+        tuning=read_run(tuning) if tuning.is_file() else {},
+    )
+
+
+def _place(path: Path) -> int:
+    place: int = json.loads(path.read_text(encoding="utf-8"))["place"]
+    return place
+
+
+def _file_name(name: str) -> str:
+    """A name as one of a file.
+
+    >>> _file_name("BAAI/LLARA-beir"), _file_name("run:../a b")
+    ('BAAI-LLARA-beir', 'run-..-a-b')
+    """
+    return re.sub(r"[^\w.+]+", "-", name).strip("-") or "-"
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

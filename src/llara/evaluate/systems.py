@@ -1,0 +1,234 @@
+"""What can be asked: a retriever, BM25, a run from elsewhere; each turns a collection into a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from llara.corpus import Document
+from llara.datasets import StreamedCollection
+from llara.encode import Role, encode_texts, longest_input
+from llara.errors import ConfigError, InputError
+from llara.evaluate.ranking import TopDocuments, exact_scores
+from llara.evaluate.reading import Reading
+from llara.lexical import Bm25Index
+from llara.search import Run, read_run
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["BM25", "Bm25System", "DenseSystem", "RunSystem", "System", "open_system"]
+
+BM25 = "BM25"
+_BLOCK_DOCUMENTS = 4096  # encoded and scored at once
+
+
+class System(Protocol):
+    """One row of a table."""
+
+    @property
+    def name(self) -> str:
+        """What the row is called."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its numbers depend on."""
+
+    def run(self, collection: StreamedCollection, *, depth: int) -> Run:
+        """For each query of the collection its ``depth`` best documents; the corpus is read once."""
+
+
+class DenseSystem:
+    """A retriever: every document against every query, exactly. Memory holds 4,096 documents at a time."""
+
+    def __init__(
+        self,
+        name: str,
+        model: SentenceTransformer,
+        *,
+        identity: dict[str, Any] | None = None,
+        query_role: Role = "query",
+        document_role: Role = "document",
+        reading: Reading = Reading(),  # noqa: B008 - frozen
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.query_role, self.document_role = query_role, document_role
+        self.reading = reading
+        self.batch_size = batch_size
+        self.progress = progress
+        self.settings = {
+            **(identity or {}),
+            "max_tokens": longest_input(model),
+            "query_role": query_role,
+            "document_role": document_role,
+            **reading.settings(),
+        }
+
+    def run(self, collection: StreamedCollection, *, depth: int) -> Run:
+        """See ``System.run``."""
+        queries_QD = self._encode(list(collection.queries.values()), self.query_role)
+        top = _top_documents(collection, depth)
+        for documents in _blocks(collection.documents(), self.progress, f"{self.name}: {collection.name}"):
+            texts, starts = self.reading.texts(documents)
+            scores_QP = exact_scores(queries_QD, self._encode(texts, self.document_role))
+            _add_best_passages(top, scores_QP, starts, documents)
+        return top.run()
+
+    def _encode(self, texts: list[str], role: Role) -> np.ndarray:
+        return encode_texts(self.model, texts, role=role, batch_size=self.batch_size)
+
+
+class Bm25System:
+    """BM25 with Lucene's parameters; see ``llara.lexical``. Memory holds its index, not the texts."""
+
+    def __init__(self, *, reading: Reading = Reading(), k1: float = 1.2, b: float = 0.75) -> None:  # noqa: B008
+        self.name = BM25
+        self.reading = reading
+        self.settings = {"k1": k1, "b": b, **reading.settings()}
+
+    def run(self, collection: StreamedCollection, *, depth: int) -> Run:
+        """See ``System.run``. A document that shares no word with a query is no hit."""
+        ids: list[str] = []
+        starts: list[int] = []
+
+        def texts() -> Iterator[str]:
+            num_texts = 0
+            for documents in _blocks(collection.documents()):
+                found, found_starts = self.reading.texts(documents)
+                starts.extend((found_starts + num_texts).tolist())
+                ids.extend(document.id for document in documents)
+                num_texts += len(found)
+                yield from found
+
+        index = Bm25Index(texts(), k1=self.settings["k1"], b=self.settings["b"])
+        top = _top_documents(collection, depth)
+        for query, text in enumerate(collection.queries.values()):
+            scores_N = np.maximum.reduceat(index.scores(text), starts)
+            top.add(query, np.where(scores_N > 0, scores_N, -np.inf), ids)
+        return top.run()
+
+
+@dataclass
+class RunSystem:
+    """A TREC run file made elsewhere; ``{dataset}`` in its path stands for the collection's name.
+
+    Raises:
+        InputError: the file is missing or malformed, or has no query of the collection.
+    """
+
+    name: str
+    path: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The file."""
+        return {"run": self.path}
+
+    def run(self, collection: StreamedCollection, *, depth: int) -> Run:
+        """See ``System.run``; the run as it is, cut to ``depth``."""
+        path = Path(self.path.replace("{dataset}", collection.name))
+        found = read_run(path)
+        if not found.keys() & collection.queries.keys():
+            raise InputError(
+                f"{path}: of its {len(found):,} queries, such as {next(iter(found), '')!r}, none is judged "
+                f"in {collection.name}, whose queries are such as {next(iter(collection.queries))!r}"
+            )
+        top = _top_documents(collection, depth)
+        for query, query_id in enumerate(collection.queries):
+            scores = found.get(query_id, {})
+            top.add(query, np.array(list(scores.values()), dtype=np.float64), list(scores))
+        return top.run()
+
+
+def open_system(
+    spec: str,
+    *,
+    query_role: Role = "query",
+    document_role: Role = "document",
+    reading: Reading = Reading(),  # noqa: B008 - frozen
+    titles_as_trained: bool = True,
+    batch_size: int = 64,
+    device: str | None = None,
+    progress: bool = False,
+) -> System:
+    """The system that a word names.
+
+    ``bm25`` (or ``none``); ``run:FILE``; ``cls:NAME``, ``mean:NAME``, ``last:NAME``: a plain Hugging Face
+    model with that pooling (the paper's Eq. 1, 2 and 3); anything else is a retriever's directory or name.
+
+    Args:
+        titles_as_trained: a model of ours that was trained without titles reads none.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        ConfigError: nothing stands after ``run:`` or a pooling.
+    """
+    kind, colon, rest = spec.partition(":")
+    if spec.lower() in ("bm25", "none"):
+        return Bm25System(reading=reading)
+    if colon and kind in ("run", "cls", "mean", "last"):
+        if not rest:
+            raise ConfigError(f"{spec!r} names nothing after the colon; expected such as {kind}:NAME")
+        if kind == "run":
+            return RunSystem(name=re.sub(r"[/-]?\{dataset\}", "", Path(rest).stem) or rest, path=rest)
+        from llara.evaluate.plain import load_plain
+
+        model, identity = load_plain(rest, kind, device=device), {"model": rest, "pooling": kind}
+    else:
+        from llara.model import fingerprint, load, resolve, title_separator_of
+
+        model, source = load(spec, device=device), resolve(spec)
+        identity = {"model": spec}
+        if Path(source).is_dir():
+            identity["fingerprint"] = fingerprint(source)
+            if titles_as_trained:
+                reading = replace(reading, title_separator=title_separator_of(spec))
+    return DenseSystem(
+        spec,
+        model,
+        identity=identity,
+        query_role=query_role,
+        document_role=document_role,
+        reading=reading,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def _top_documents(collection: StreamedCollection, depth: int) -> TopDocuments:
+    if depth < 1:
+        raise ConfigError(f"depth is {depth}, expected at least 1")
+    return TopDocuments(list(collection.queries), depth, ignore_identical_ids=collection.ignore_identical_ids)
+
+
+def _add_best_passages(
+    top: TopDocuments, scores_QP: np.ndarray, starts: np.ndarray, documents: list[Document]
+) -> None:
+    """Score each document by its best passage."""
+    ids = [document.id for document in documents]
+    if len(starts) < scores_QP.shape[1]:
+        scores_QP = np.maximum.reduceat(scores_QP, starts, axis=1)
+    for query, scores_N in enumerate(scores_QP):
+        top.add(query, scores_N, ids)
+
+
+def _blocks(
+    documents: Iterable[Document], progress: bool = False, about: str = ""
+) -> Iterator[list[Document]]:
+    """Lists of documents that follow each other."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    stream = iter(documents)
+    with tqdm(desc=about, unit=" documents", leave=False, disable=None if progress else True) as bar:
+        while block := list(islice(stream, _BLOCK_DOCUMENTS)):
+            yield block
+            bar.update(len(block))
