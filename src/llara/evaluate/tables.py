@@ -6,6 +6,7 @@ measures, with intervals; of several there is a table a measure: its rows data s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -320,6 +321,6 @@ def _facts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
             if value not in of_system.setdefault(key, []):
                 of_system[key].append(value)
     return {
-        name: "; ".join(f"{key} {' or '.join(map(str, values))}" for key, values in of_system.items())
+        name: "; ".join(f"{key} {' or '.join(map(json.dumps, values))}" for key, values in of_system.items())
         for name, of_system in settings.items()
     }

@@ -31,10 +31,17 @@ td small { white-space: nowrap; }
 sup { line-height: 0; color: var(--faint); }
 .kinds td, .kinds th { padding-bottom: 0; border-bottom: 0; text-align: center; }
 td.published, tr.published td, tr.published th, thead .published { font-style: italic; color: var(--faint); }
-tr.average th, tr.average td { border-top: 2px solid var(--grid); font-weight: 600; }
+tr.average th, tr.average td { border-top: 2px solid var(--grid); }
 .legend { color: var(--faint); font-size: .85rem; }
+.legend + h3 { margin-top: 1.8rem; }
+.many { position: relative; left: 50%; transform: translateX(-50%); width: max-content; min-width: 100%;
+  max-width: calc(100vw - 2.5rem); font-size: .92rem; }
+.many th, .many td { padding: .35rem .5rem; }
+.many thead th { max-width: 9rem; vertical-align: bottom; }
+.many tbody th { white-space: nowrap; }
+.many tbody small { display: inline; margin-left: .5rem; }
 tr.ours { background: var(--wash); }
-figure { margin: 0; padding: 1rem; background: var(--card); border: 1px solid var(--grid);
+figure { margin: 0 0 1rem; padding: 1rem; background: var(--card); border: 1px solid var(--grid);
   border-radius: 10px; }
 figure svg { display: block; width: 100%; height: auto; }
 article { background: var(--card); border: 1px solid var(--grid); border-radius: 10px; padding: 1rem 1.2rem;

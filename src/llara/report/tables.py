@@ -10,6 +10,8 @@ __all__ = ["Cell", "Column", "Row", "Table", "table_html", "table_markdown"]
 
 SIGNIFICANT = "\u2020"  # a dagger
 
+_MANY_COLUMNS = 4  # with more a page's table is set closer, and may be wider than the text
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -76,7 +78,8 @@ def table_html(table: Table) -> str:
     """The table as an HTML ``<table>`` that may be scrolled sideways, over its notes."""
     rows = "".join(_row_html(table, row) for row in table.rows)
     notes = f"<p class='legend'>{escape(' '.join(table.notes))}</p>" if table.notes else ""
-    return f"<div class='wide'><table>{_head_html(table)}<tbody>{rows}</tbody></table></div>{notes}"
+    width = "wide many" if len(table.columns) > _MANY_COLUMNS else "wide"
+    return f"<div class='{width}'><table>{_head_html(table)}<tbody>{rows}</tbody></table></div>{notes}"
 
 
 def _named(name: str, is_published: bool) -> str:
@@ -94,7 +97,7 @@ def _cell_markdown(cell: Cell) -> str:
 
 def _head_html(table: Table) -> str:
     heads = "".join(
-        f"<th scope='col'{_published(column)}>{escape(column.name)}</th>" for column in table.columns
+        f"<th scope='col'{_published(column)}>{_breakable(column.name)}</th>" for column in table.columns
     )
     num_published = sum(column.is_published for column in table.columns)
     kinds = ""
@@ -122,6 +125,11 @@ def _cell_html(cell: Cell, column: Column) -> str:
     sign = f"<sup>{SIGNIFICANT}</sup>" if cell.is_significant else ""
     about = f"<small>{escape(cell.about)}</small>" if cell.about else ""
     return f"<td{_published(column)}>{number}{sign}{about}</td>"
+
+
+def _breakable(name: str) -> str:
+    """A name that may go on on the next line after a slash, as a path does."""
+    return escape(name).replace("/", "/<wbr />")
 
 
 def _published(column: Column) -> str:
