@@ -208,15 +208,14 @@ def load_causal_lm(
     from transformers import AutoModelForCausalLM
 
     source = resolve(name_or_path)
+    given = {} if attention is None else {"attn_implementation": attention}
     try:
-        if attention is not None:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=attention)
-        else:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-            if model.config.model_type == "gemma2":
-                # Its scores are soft-capped, which SDPA cannot do and leaves out.
-                model.set_attn_implementation("eager")
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        with _all_weights_found():
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **given)
+        if attention is None and model.config.model_type == "gemma2":
+            # Its scores are soft-capped, which SDPA cannot do and leaves out.
+            model.set_attn_implementation("eager")
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load the causal language model {name_or_path}: {error}") from error
     loaded: PreTrainedModel = model
     return loaded

@@ -293,6 +293,8 @@ def test_weights_that_are_missing_or_of_another_shape_are_refused(
         save_file(kept | changed, directory / "model.safetensors", {"format": "pt"})
         with pytest.raises(ModelError, match=r"out: its files lack weights.*config.json.*another shape"):
             load(directory, device="cpu")
+        with pytest.raises(ModelError, match=r"causal language model.*its files lack weights"):
+            load_causal_lm(directory, dtype=torch.float32)
     save_file(weights, directory / "model.safetensors", {"format": "pt"})
     load(directory, device="cpu")
     assert said.getvalue() == ""
