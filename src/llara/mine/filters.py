@@ -42,6 +42,8 @@ REASONS = (
     "repeated text",
 )
 
+_EXCERPT_CHARACTERS = 40
+
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
 
 
@@ -70,9 +72,21 @@ def known_positives(
     positive_ids: Collection[str],
     positive_texts: Collection[str],
 ) -> np.ndarray:
-    """Candidates with the id or the normalised text of a positive."""
-    pairs = zip(ids, texts, strict=True)
-    return np.array([id_ in positive_ids or text in positive_texts for id_, text in pairs], dtype=bool)
+    """Candidates with the id or the normalised text of a positive, or with that text in theirs.
+
+    A positive is often an excerpt of a passage. One of fewer than 40 characters must be the whole text: it
+    could stand anywhere.
+
+    >>> answer = "a wing stalls where the air no longer follows it."
+    >>> known_positives(["a", "b"], [f"why? {answer}", "no."], positive_ids=(), positive_texts=[answer])
+    array([ True, False])
+    """
+    excerpts = [text for text in positive_texts if len(text) >= _EXCERPT_CHARACTERS]
+
+    def is_known(id_: str, text: str) -> bool:
+        return id_ in positive_ids or text in positive_texts or any(each in text for each in excerpts)
+
+    return np.array([is_known(*pair) for pair in zip(ids, texts, strict=True)], dtype=bool)
 
 
 def above_absolute_margin(scores: np.ndarray, positive_scores: np.ndarray, margin: float) -> np.ndarray:
