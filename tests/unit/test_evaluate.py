@@ -278,6 +278,10 @@ def test_a_run_from_elsewhere_is_a_system(collection, tmp_path):
     write_run(tmp_path / f"{collection.name}.trec", bm25.run, "other")
     for spec in (f"run:{tmp_path}/{collection.name}.trec", f"run:{tmp_path}/{{dataset}}.trec"):
         assert one(spec, collection).metrics == bm25.metrics
+    again = f"run:{tmp_path}/{collection.name}.trec"
+    rows = evaluate(models=[again], datasets=[collection], hybrid="rrf")
+    assert [row.name for row in rows] == ["BM25", again, f"{again} + BM25"]
+    assert rows[2].metrics == bm25.metrics
     (tmp_path / "other.trec").write_text("q99 Q0 d1 1 0.5 x\n")
     with pytest.raises(InputError, match="'q99'"):
         one(f"run:{tmp_path}/other.trec", collection)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from llara.corpus.readers import read_lines
 from llara.datasets.collections import Qrels, qrels_file, read_qrels
 from llara.errors import ConfigError, InputError, OutputError
-from llara.evaluate.measures import DEFAULT_MEASURES, evaluate_run
+from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run
 from llara.files import write_text_atomic
 from llara.search import read_run
 from llara.significance import (
@@ -145,7 +145,7 @@ def compare_runs(
         ConfigError: fewer than two runs, an unknown baseline, test or measure, ``alpha`` out of range.
         InputError: there are no judgements, a run answers no judged query, or a score is not finite.
     """
-    _check(runs, test=test, baseline=baseline, all_pairs=all_pairs, alpha=alpha)
+    _check(list(runs), measures, test=test, baseline=baseline, all_pairs=all_pairs, alpha=alpha)
     values: dict[str, dict[str, dict[str, float]]] = {}  # run -> measure -> query -> value
     summaries = []
     for name, run in runs.items():
@@ -199,14 +199,12 @@ def compare_files(
     if baseline is not None and baseline.resolve() not in {path.resolve() for path in paths}:
         paths.insert(0, baseline)
     names = dict(zip([path.resolve() for path in paths], run_names(paths), strict=True))
+    reference = None if baseline is None else names[baseline.resolve()]
+    _check(list(names.values()), measures, test=test, baseline=reference, all_pairs=all_pairs, alpha=alpha)
+    judgements = _read_judgements(qrels_file(qrels, split) if qrels.is_dir() else qrels)
+    loaded = {name: read_run(path) for path, name in names.items()}
     found = compare_runs(
-        {name: read_run(path) for path, name in names.items()},
-        _read_judgements(qrels_file(qrels, split) if qrels.is_dir() else qrels),
-        measures,
-        test=test,
-        baseline=None if baseline is None else names[baseline.resolve()],
-        all_pairs=all_pairs,
-        alpha=alpha,
+        loaded, judgements, measures, test=test, baseline=reference, all_pairs=all_pairs, alpha=alpha
     )
     if out is not None:
         write_text_atomic(out, found.to_json())
@@ -234,8 +232,15 @@ def run_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _check(
-    runs: Mapping[str, AnyRun], *, test: str, baseline: str | None, all_pairs: bool, alpha: float
+    runs: Sequence[str],
+    measures: Sequence[str],
+    *,
+    test: str,
+    baseline: str | None,
+    all_pairs: bool,
+    alpha: float,
 ) -> None:
+    depth_of(measures)  # raises for what is no measure
     if len(runs) < 2:
         raise ConfigError(f"a comparison needs two runs or more, got {len(runs)}")
     if test not in _TESTS:
@@ -332,16 +337,12 @@ def _table(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
     """Lines of a Markdown table with its columns aligned, the first ``left`` of them to the left."""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    signs = ["<"] * left + [">"] * (len(widths) - left)
 
     def line(cells: Sequence[str]) -> str:
-        padded = [
-            f"{cell:<{width}}" if place < left else f"{cell:>{width}}"
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return f"| {' | '.join(padded)} |"
+        columns = zip(cells, signs, widths, strict=True)
+        return f"| {' | '.join(f'{cell:{sign}{width}}' for cell, sign, width in columns)} |"
 
-    rule = [
-        f":{'-' * (width + 1)}" if place < left else f"{'-' * (width + 1)}:"
-        for place, width in enumerate(widths)
-    ]
+    rules = ["-" * (width + 1) for width in widths]
+    rule = [f":{dashes}" if sign == "<" else f"{dashes}:" for dashes, sign in zip(rules, signs, strict=True)]
     return [line(rows[0]), f"|{'|'.join(rule)}|", *map(line, rows[1:])]

@@ -25,6 +25,7 @@ from llara.evaluate.results import Evaluation, Store
 from llara.evaluate.similarity import SentencePair, evaluate_similarity, is_similarity_source, read_pairs
 from llara.evaluate.summaries import summaries
 from llara.evaluate.systems import BM25, DenseSystem, System, open_system
+from llara.files import check_output
 from llara.search import Run, check_run_ids
 
 __all__ = ["SPEARMAN", "Asked", "Dataset", "evaluate", "measure"]
@@ -64,8 +65,8 @@ def evaluate(
     """Ask every system about every data set and measure what comes back.
 
     A corpus is streamed and searched exactly: memory holds a few thousand documents at a time, or BM25's
-    index. A set of sentence pairs among ``datasets`` is a similarity task (the document's
-    prompt on both sides) for models that embed; the others leave it out.
+    index. A set of sentence pairs among ``datasets`` is a similarity task (the document's prompt on both
+    sides) for models that embed; the others leave it out.
 
     Args:
         models: ``bm25``, directories and names of retrievers, and what else ``open_system`` knows.
@@ -93,6 +94,8 @@ def evaluate(
             f"the weights of a hybrid are chosen on another split than the measured {split or 'test'!r}; "
             "name one with --tune-split"
         )
+    if out is not None:
+        check_output(out, overwrite=overwrite)
     models = [_BM25_SPEC if spec.lower() in (_BM25_SPEC, "none") else spec for spec in models]
     models = list(dict.fromkeys([_BM25_SPEC, *models] if hybrid else models))
     tasks = _open(datasets, split, tune_split if hybrid == "weighted" else None, asked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -179,7 +178,7 @@ def open_system(
         if not rest:
             raise ConfigError(f"{spec!r} names nothing after the colon; expected such as {kind}:NAME")
         if kind == "run":
-            return RunSystem(name=re.sub(r"[/-]?\{dataset\}", "", Path(rest).stem) or rest, path=rest)
+            return RunSystem(name=spec, path=rest)
         from llara.evaluate.plain import load_plain
 
         model, identity = load_plain(rest, kind, device=device), {"model": rest, "pooling": kind}
