@@ -72,7 +72,7 @@ def add_evaluate(subparsers: Any) -> None:
     parser.add_argument(
         "--hybrid",
         choices=("rrf", "weighted"),
-        help="also fuse each model with BM25: by reciprocal ranks, or by weights that do best on --tune-split",
+        help="also fuse each model with BM25: by reciprocal ranks, or with the weights best on --tune-split",
     )
     parser.add_argument("--tune-split", metavar="NAME", help="the split on which weights are chosen")
     for role in ("query", "document"):
