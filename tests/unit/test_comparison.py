@@ -167,6 +167,14 @@ def test_what_cannot_be_compared_is_refused():
 # -- files
 
 
+def test_settings_are_checked_before_any_file_is_read(tmp_path):
+    absent = [tmp_path / "a", tmp_path / "b"]
+    with pytest.raises(ConfigError, match="nDGC"):
+        compare_files(absent, tmp_path / "qrels", measures=["nDGC@10"])
+    with pytest.raises(ConfigError, match="alpha"):
+        compare_files(absent, tmp_path / "qrels", alpha=0)
+
+
 @pytest.fixture
 def files(tmp_path):
     """Three run files, two of the same name, and judgements in three formats."""
