@@ -26,7 +26,14 @@ from llara.errors import InputError, ModelError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["SentencePair", "SimilarityResult", "evaluate_similarity", "is_similarity_source", "read_pairs"]
+__all__ = [
+    "SentencePair",
+    "SimilarityResult",
+    "correlate",
+    "evaluate_similarity",
+    "is_similarity_source",
+    "read_pairs",
+]
 
 FIELDS = ("sentence1", "sentence2", "score")
 SUFFIXES = (".tsv", *JSON_SUFFIXES, ".parquet")
@@ -75,13 +82,7 @@ def evaluate_similarity(
         ModelError: the model gives vectors that are not finite, or every pair the same cosine.
         ConfigError: a role or the batch size is not valid.
     """
-    from scipy import stats  # type: ignore[import-untyped]
-
-    scores = np.array([pair.score for pair in pairs])  # [N]
-    if len(pairs) < _LEAST_PAIRS:
-        raise InputError(f"{len(pairs)} sentence pairs; a correlation needs at least {_LEAST_PAIRS}")
-    if np.ptp(scores) == 0:
-        raise InputError(f"all {len(pairs)} pairs have the score {scores[0]:g}; expected different ones")
+    scores = _varied_scores(pairs)
     sides = (
         [(pair.sentence1, role_first) for pair in pairs],
         [(pair.sentence2, role_second) for pair in pairs],
@@ -93,15 +94,16 @@ def evaluate_similarity(
         vectors = encode_texts(model, texts, role=role, batch_size=batch_size, progress=progress)
         vector_of.update(zip(keys, vectors, strict=True))
     first, second = (np.array([vector_of[key] for key in side], dtype=np.float64) for side in sides)  # [N, D]
-    cosines = np.einsum("nd,nd->n", first, second)
-    if np.ptp(cosines) == 0:
-        raise ModelError(f"the model gives all {len(pairs)} pairs the cosine {cosines[0]:.4g}; is it broken?")
-    return SimilarityResult(
-        spearman=float(stats.spearmanr(cosines, scores).statistic),
-        pearson=float(stats.pearsonr(cosines, scores).statistic),
-        interval=_spearman_interval(cosines, scores),
-        num_pairs=len(pairs),
-    )
+    return _correlate(np.einsum("nd,nd->n", first, second), scores)
+
+
+def correlate(cosines: np.ndarray, pairs: Sequence[SentencePair]) -> SimilarityResult:
+    """The correlation of cosines that are known already, float [N], with the scores of the pairs.
+
+    Raises:
+        InputError, ModelError: see ``evaluate_similarity``.
+    """
+    return _correlate(cosines, _varied_scores(pairs))
 
 
 def read_pairs(source: str | Path, split: str = "test") -> list[SentencePair]:
@@ -242,6 +244,30 @@ def _parquet_records(path: Path) -> Iterator[Record]:
 
 
 # -- statistics
+
+
+def _varied_scores(pairs: Sequence[SentencePair]) -> np.ndarray:
+    scores = np.array([pair.score for pair in pairs])  # [N]
+    if len(pairs) < _LEAST_PAIRS:
+        raise InputError(f"{len(pairs)} sentence pairs; a correlation needs at least {_LEAST_PAIRS}")
+    if np.ptp(scores) == 0:
+        raise InputError(f"all {len(pairs)} pairs have the score {scores[0]:g}; expected different ones")
+    return scores
+
+
+def _correlate(cosines: np.ndarray, scores: np.ndarray) -> SimilarityResult:
+    from scipy import stats  # type: ignore[import-untyped]
+
+    if np.ptp(cosines) == 0:
+        raise ModelError(
+            f"the model gives all {len(scores)} pairs the cosine {cosines[0]:.4g}; is it broken?"
+        )
+    return SimilarityResult(
+        spearman=float(stats.spearmanr(cosines, scores).statistic),
+        pearson=float(stats.pearsonr(cosines, scores).statistic),
+        interval=_spearman_interval(cosines, scores),
+        num_pairs=len(scores),
+    )
 
 
 def _spearman_interval(
