@@ -208,18 +208,17 @@ def read_run(path: Path) -> Run:
         scores = run.setdefault(query, {})
         if document in scores:
             raise InputError(f"{path}:{number}: document {document!r} occurs twice for query {query!r}")
-        scores[document] = _finite_number(score, f"{path}:{number}")
+        scores[document] = _number(score)
+        if not math.isfinite(scores[document]):
+            raise InputError(f"{path}:{number}: score {score!r}, expected a finite number")
     return run
 
 
-def _finite_number(text: str, place: str) -> float:
+def _number(text: str) -> float:
     try:
-        number = float(text)
+        return float(text)
     except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{place}: score {text!r}, expected a finite number")
-    return number
+        return math.nan
 
 
 def _ranked(documents: Sequence[Document], scores: Sequence[float]) -> list[Hit]:
