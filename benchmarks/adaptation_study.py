@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import lzma
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,7 +135,10 @@ class Study:
             (work / folder).mkdir(parents=True, exist_ok=True)
 
     def do(self, run: Run) -> bool:
-        """Make and measure a model, unless it is done or another command is at it; whether it is done now."""
+        """Make and measure a model if it can be done now; whether it is done.
+
+        It cannot while another command is at it, or while what it starts from is not there.
+        """
         with self._lock(run.name) as mine:
             if not mine:
                 return False
@@ -145,6 +149,11 @@ class Study:
                 self._make(run)
                 self._measure(run, missing)
         return True
+
+    def is_taken(self, run: Run) -> bool:
+        """Whether another command is at it."""
+        with self._lock(run.name) as mine:
+            return not mine
 
     def measured(self, run: Run) -> dict[str, Measured] | None:
         """What was measured of a run, if all of it was."""
@@ -225,7 +234,8 @@ class Study:
 def main() -> None:
     """Do what is not done yet, then write the results of what is there."""
     parser = make_parser(
-        __doc__ or "", "python benchmarks/adaptation_study.py --data DIR --work DIR --out docs/study.json"
+        __doc__ or "",
+        "python benchmarks/adaptation_study.py --data DIR --work DIR --out benchmarks/results/adaptation_study.json",
     )
     parser.add_argument("--data", type=Path, required=True, help="where squad, wiki and the others are")
     parser.add_argument("--work", type=Path, required=True, help="where models and measurements go")
@@ -240,8 +250,9 @@ def main() -> None:
             before = len(waiting)
             waiting = [run for run in waiting if not study.do(run)]
             if len(waiting) == before:
-                say(f"left to others: {', '.join(run.name for run in waiting)}")
-                break
+                if not any(map(study.is_taken, waiting)):
+                    raise SystemExit(f"nothing to start from: {', '.join(run.name for run in waiting)}")
+                time.sleep(10)
     write_results(args, {run.name: found for run in runs if (found := study.measured(run)) is not None})
 
 
