@@ -1,8 +1,8 @@
 """What adaptation does, task by task: EBAE, EBAR, both, and the controls, before and after fine-tuning.
 
 From llara-mini-base, models are adapted on Wikipedia in several ways, each with several seeds, fine-tuned in
-the same way, and measured on collections that none of them was trained on. The work directory keeps every model
-and measurement, so the command goes on where it stopped, and several that share it each take what is free.
+the same way, and measured on collections that none of them was trained on. The work directory keeps every
+model and measurement, so the command goes on where it stopped, and several that share it each take what is free.
 When all is there (or with --table) it writes the results; docs/study.md says what they mean.
 """
 
@@ -235,7 +235,7 @@ def main() -> None:
     """Do what is not done yet, then write the results of what is there."""
     parser = make_parser(
         __doc__ or "",
-        "python benchmarks/adaptation_study.py --data DIR --work DIR --out benchmarks/results/adaptation_study.json",
+        "python benchmarks/adaptation_study.py --data DIR --work DIR --out results/adaptation_study.json",
     )
     parser.add_argument("--data", type=Path, required=True, help="where squad, wiki and the others are")
     parser.add_argument("--work", type=Path, required=True, help="where models and measurements go")
