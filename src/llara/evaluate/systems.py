@@ -154,7 +154,6 @@ def open_system(
     query_role: Role = "query",
     document_role: Role = "document",
     reading: Reading = Reading(),  # noqa: B008 - frozen
-    titles_as_trained: bool = True,
     batch_size: int = 64,
     device: str | None = None,
     progress: bool = False,
@@ -165,7 +164,7 @@ def open_system(
     model with that pooling (the paper's Eq. 1, 2 and 3); anything else is a retriever's directory or name.
 
     Args:
-        titles_as_trained: a model of ours that was trained without titles reads none.
+        reading: with titles, a model of ours sees them as it was trained to; without, it sees none.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -189,7 +188,7 @@ def open_system(
         identity = {"model": spec}
         if Path(source).is_dir():
             identity["fingerprint"] = fingerprint(source)
-            if titles_as_trained:
+            if reading.title_separator is not None:
                 reading = replace(reading, title_separator=title_separator_of(spec))
     return DenseSystem(
         spec,

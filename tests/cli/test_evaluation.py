@@ -1,0 +1,69 @@
+"""What can go wrong when measures are typed: each is one clear error that leaves nothing, or is said."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from llara.cli import main
+
+Capture = pytest.CaptureFixture[str]
+Row = tuple[str, str]
+
+CORPUS = [("d1", "red fox runs"), ("d2", "blue whale swims"), ("d3", "")]
+QUERIES = [("q1", "red fox"), ("q2", "the of"), ("q3", "whale")]
+
+
+def write_data(name: str, *, corpus: Sequence[Row] = CORPUS, queries: Sequence[Row] = QUERIES) -> None:
+    """A directory in BEIR's layout; ``train`` judges another query than ``test``, ``again`` one of its."""
+    folder = Path(name)
+    (folder / "qrels").mkdir(parents=True)
+    for file, rows in (("corpus", corpus), ("queries", queries)):
+        lines = [json.dumps({"_id": id_, "title": "Animals", "text": text}) + "\n" for id_, text in rows]
+        (folder / f"{file}.jsonl").write_text("".join(lines), encoding="utf-8")
+    for split, judged in (
+        ("test", "q1\td1\t1\nq2\td2\t1\n"),
+        ("train", "q3\td2\t1\n"),
+        ("again", "q1\td1\t1\n"),
+    ):
+        (folder / "qrels" / f"{split}.tsv").write_text(judged, encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_data("data")
+    Path("good.trec").write_text("q1 Q0 d1 1 2.0 x\n", encoding="utf-8")
+    Path("other.trec").write_text("q2 Q0 d2 1 2.0 x\n", encoding="utf-8")
+    return tmp_path
+
+
+def refusal(capsys: Capture, *arguments: str) -> str:
+    """The one line of error, after which nothing new may be on the disk."""
+    before = sorted(Path().rglob("*"))
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+    return printed.err
+
+
+def refused(capsys: Capture, *arguments: str) -> str:
+    return refusal(capsys, "evaluate", "--out", "out", *arguments)
+
+
+def results() -> list[dict[str, object]]:
+    rows = json.loads(Path("out/metrics.json").read_text(encoding="utf-8"))["results"]
+    assert isinstance(rows, list)
+    return rows
+
+
+def test_no_titles_means_none_for_a_model_of_ours_too() -> None:
+    assert (
+        main(["evaluate", "--model", "llara-mini", "--dataset", "data", "--out", "out", "--no-titles"]) == 0
+    )
+    read = {str(row["system"]): row["settings"]["title_separator"] for row in results()}  # type: ignore[index]
+    assert read == {"llara-mini": None, "BM25": None}
