@@ -67,3 +67,12 @@ def test_no_titles_means_none_for_a_model_of_ours_too() -> None:
     )
     read = {str(row["system"]): row["settings"]["title_separator"] for row in results()}  # type: ignore[index]
     assert read == {"llara-mini": None, "BM25": None}
+
+
+@pytest.mark.parametrize("name", [".", "", ".."])
+def test_a_folder_that_is_no_collection_is_refused(
+    name: str, inside: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (inside / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(inside / "a" / "b")
+    assert "no split 'test'" in refused(capsys, "--model", "none", "--dataset", name)

@@ -203,11 +203,12 @@ def _open_beir(path: Path, split: str) -> tuple[StreamedCollection, Path]:
 
 def _is_hub_folder(path: Path) -> bool:
     """Whether a folder is a clone of a repository of the Hub, rather than in BEIR's own layout."""
+    path = path.resolve()
     if any(path.glob("qrels/*.tsv")):
         return False
     card = path / "README.md"
     is_configured = card.is_file() and "config_name:" in card.read_text(encoding="utf-8", errors="replace")
-    return is_configured or path.with_name(f"{path.resolve().name}-qrels").is_dir()
+    return is_configured or path.with_name(f"{path.name}-qrels").is_dir()
 
 
 def _catalogued(name: str) -> str | None:
