@@ -76,3 +76,9 @@ def test_a_folder_that_is_no_collection_is_refused(
     (inside / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(inside / "a" / "b")
     assert "no split 'test'" in refused(capsys, "--model", "none", "--dataset", name)
+
+
+def test_a_comparison_that_cannot_be_written_is_refused(capsys: Capture) -> None:
+    compare = ["compare", "good.trec", "other.trec", "--qrels", "data"]
+    assert "good.trec/x.json" in refusal(capsys, *compare, "--out", "good.trec/x.json")
+    assert "nowhere/x.json" in refusal(capsys, *compare, "--out", "nowhere/x.json")
