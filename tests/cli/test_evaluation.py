@@ -82,3 +82,10 @@ def test_a_comparison_that_cannot_be_written_is_refused(capsys: Capture) -> None
     compare = ["compare", "good.trec", "other.trec", "--qrels", "data"]
     assert "good.trec/x.json" in refusal(capsys, *compare, "--out", "good.trec/x.json")
     assert "nowhere/x.json" in refusal(capsys, *compare, "--out", "nowhere/x.json")
+
+
+@pytest.mark.parametrize(
+    "measure", ["nDCG@99999999999999999999", "P@{[]:1}", "nDCG(gains={'a': 1})@5", "RR(rel=2**70)@5"]
+)
+def test_what_only_looks_like_a_measure_is_named(measure: str, capsys: Capture) -> None:
+    assert repr(measure) in refused(capsys, "--model", "none", "--dataset", "data", "--measures", measure)

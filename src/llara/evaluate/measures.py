@@ -20,6 +20,7 @@ __all__ = ["DEFAULT_MEASURES", "depth_of", "evaluate_run"]
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "R@100")
 
 _LEAST_DEPTH = 100
+_LARGEST = 2**31 - 1
 _UNBOUNDED_DEPTH = 1000  # for measures without a cutoff: what TREC and BEIR submit
 _FORM = "not of the form Name, Name@cutoff or Name(setting=value)@cutoff"
 
@@ -81,7 +82,7 @@ def _parse_measures(measures: Sequence[str]) -> dict[str, Any]:
     for name in measures:
         try:
             parsed[name] = _parse_measure(name)
-        except (ValueError, AssertionError) as error:
+        except (ValueError, TypeError, AssertionError) as error:
             problems.append(f"{name!r} ({error})")
     if problems or not parsed:
         raise ConfigError(
@@ -132,9 +133,11 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse numbers over which trec_eval ends the whole process."""
     for setting in ("cutoff", "rel"):
         value = settings.get(setting, 1)
-        if isinstance(value, bool) or value < 1:
-            raise ValueError(f"{setting} is {value}, expected a whole number of at least 1")
-    for value in settings.get("gains", {}).values():
+        if isinstance(value, bool) or not 1 <= value <= _LARGEST:
+            raise ValueError(f"{setting} is {value}, expected a whole number from 1 to {_LARGEST:,}")
+    for grade, value in settings.get("gains", {}).items():
+        if type(grade) is not int:
+            raise ValueError(f"a grade is {grade!r}, expected a whole number")
         if type(value) is not int or value < 0:
             raise ValueError(f"a gain is {value!r}, expected a whole number of at least 0")
 
