@@ -213,10 +213,10 @@ def _add(
     too_few: str,
     note: str,
 ) -> None:
-    built.notes[name] = note
     if len(queries) < LEAST_QUERIES:
         built.not_built[name] = f"{len(queries)} {too_few}, and a task needs {LEAST_QUERIES}; {note}"
         return
+    built.notes[name] = note
     built.tasks[name] = StreamedCollection(
         name,
         {query.id: query.text for query in queries},

@@ -1,0 +1,85 @@
+"""The studies of similarity and of unlabelled tasks run from their command lines, small, and count right."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llara.corpus import Document
+from llara.datasets import Collection, write_beir
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--tiny", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """Sixty texts of six sentences of random words; a query repeats three words of its answer."""
+    generator = np.random.default_rng(1)
+    words = ["".join(generator.choice(list("aeioulnrst"), size=6)) for _ in range(400)]
+
+    def text(number):
+        return " ".join(generator.choice(words, size=number))
+
+    corpus = {
+        str(n): Document(id=str(n), title=text(2), text=" ".join(f"{text(8)}." for _ in range(6)))
+        for n in range(60)
+    }
+    queries = {f"q{n}": " ".join(corpus[n].text.split()[:3]) for n in corpus}
+    path = tmp_path_factory.mktemp("data") / "words"
+    return write_beir(path, {"test": Collection("words", corpus, queries, {f"q{n}": {n: 1} for n in corpus})})
+
+
+def test_the_unlabelled_study_counts_the_pairs_in_the_same_order(collection, tmp_path):
+    out = tmp_path / "result.json"
+    arguments = (
+        "--system", "BM25=bm25", "same=bm25", "adapted=llara-mini", "--collection", f"{collection}:test",
+        "--work", tmp_path / "work", "--out", out,
+    )  # fmt: skip
+    done = run("unlabelled_study", *arguments)
+    assert len(done.stdout.splitlines()) == 4
+    result = json.loads(out.read_text())
+    assert str(tmp_path) not in out.read_text()
+    assert {"settings", "machine", "pairs"} <= result.keys()
+    values = result["values"]["words"]
+    assert (
+        list(values) == ["judged", "title-body", "sentence-rest", "mean of the tasks"] or result["not_made"]
+    )
+    for task, systems in values.items():
+        assert systems["BM25"] == systems["same"]
+        if task == "judged":
+            continue
+        found = result["agreement"][task]
+        # BM25 and itself never stand in an order, so of three pairs two can agree
+        expected = (systems["BM25"] - systems["adapted"]) * (
+            values["judged"]["BM25"] - values["judged"]["adapted"]
+        )
+        assert found["all"] == {"same": 2 * (expected > 0), "pairs": 3}
+        assert found["models only"] == {"same": int(expected > 0), "pairs": 1}
+        assert found["BM25 against a model"] == {"same": int(expected > 0), "pairs": 2}
+    again = tmp_path / "again.json"
+    run("unlabelled_study", *arguments[:-1], again)
+    assert again.read_text() == out.read_text()  # from what was kept
+
+
+def test_the_study_of_roles_measures_all_four_combinations(tmp_path):
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    (pairs / "test.tsv").write_text(
+        "".join(f"wing {n} of a slab\tslipstream {n % 3}\t{n % 5}\n" for n in range(12))
+    )
+    out = tmp_path / "result.json"
+    done = run("similarity_roles", "--model", "m=llara-mini", "--dataset", f"{pairs}:test", "--out", out)
+    assert len(done.stdout.splitlines()) == 5
+    result = json.loads(out.read_text())
+    assert result["settings"]["pairs"] == {"pairs:test": 8}
+    assert list(result["spearman"]["m"]) == ["SELF/SELF", "SELF/NEXT", "NEXT/SELF", "NEXT/NEXT"]
