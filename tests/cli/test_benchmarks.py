@@ -21,6 +21,7 @@ def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
         ("joint_pass", {"seconds", "joint_over", "largest_difference"}),
         ("adaptation_step", {"seconds", "memory", "ours_over", "loss"}),
         ("finetune_step", {"seconds", "memory", "over_plain", "same"}),
+        ("evaluation_memory", {"parts", "corpus_mib"}),
         ("gpu_adapt", {"right", "speed"}),
         ("gpu_finetune", {"right", "speed"}),
     ],
