@@ -2,7 +2,7 @@
 
 From llara-mini-base, models are adapted on Wikipedia in several ways, each with several seeds, fine-tuned in
 the same way, and measured on collections that none of them was trained on. The work directory keeps every
-model and measurement, so the command goes on where it stopped, and several that share it each take what is free.
+model and measurement, so the command goes on where it stopped; several that share it each take what is free.
 When all is there (or with --table) it writes the results; docs/study.md says what they mean.
 """
 
