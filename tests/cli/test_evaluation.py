@@ -89,3 +89,33 @@ def test_a_comparison_that_cannot_be_written_is_refused(capsys: Capture) -> None
 )
 def test_what_only_looks_like_a_measure_is_named(measure: str, capsys: Capture) -> None:
     assert repr(measure) in refused(capsys, "--model", "none", "--dataset", "data", "--measures", measure)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_any_is_asked(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("llara.evaluate.Bm25System.run")
+    assert "good.trec is no directory" in refused(
+        capsys, "--model", "none", "--dataset", "data", "--out", "good.trec/out"
+    )
+
+
+def test_systems_whose_names_are_written_alike_keep_their_own_files() -> None:
+    Path("a").mkdir()
+    Path("a/b").write_bytes(Path("good.trec").read_bytes())
+    Path("a-b").write_bytes(Path("other.trec").read_bytes())
+    assert main(["evaluate", "--model", "run:a/b", "run:a-b", "--dataset", "data", "--out", "out"]) == 0
+    files = [Path("out/data", f"run-a-b{more}.trec").read_text(encoding="utf-8") for more in ("", "_")]
+    assert [text.split()[:3] for text in files] == [["q1", "Q0", "d1"], ["q2", "Q0", "d2"]]
+    kept = [json.loads(Path("out/data", f"run-a-b{more}.json").read_bytes())["name"] for more in ("", "_")]
+    assert kept == ["run:a/b", "run:a-b"]
+
+
+def test_what_stands_beside_the_output_stays() -> None:
+    evaluate = ["evaluate", "--model", "none", "--dataset", "data", "--out", "out"]
+    Path("out.old").mkdir()
+    Path("out.old/mine").touch()
+    assert main(evaluate) == 0
+    assert main([*evaluate, "--overwrite"]) == 0
+    assert Path("out.old/mine").exists()
+    assert {path.name for path in Path().iterdir()} == {"data", "good.trec", "other.trec", "out", "out.old"}

@@ -86,7 +86,11 @@ class Store:
         if out is None:
             return
         check_output(out, overwrite=overwrite)
+        self._overwrite = overwrite
         self.work = out.absolute().with_name(out.absolute().name + ".partial")
+        parent = next(folder for folder in self.work.parents if folder.exists())
+        if not (parent.is_dir() and os.access(parent, os.W_OK)):
+            raise OutputError(f"cannot write {out}: {parent} is no directory that can be written to")
         if resume:
             self._settings = None
             self._check_same(settings)
@@ -108,6 +112,8 @@ class Store:
             self._begin()
             folder = self.work / _file_name(evaluation.dataset)
             path = folder / f"{_file_name(evaluation.name)}.json"
+            while path.exists():  # of another name that is written alike, such as a/b and a-b
+                path = path.with_name(f"{path.stem}_.json")
             try:
                 folder.mkdir(exist_ok=True)
             except OSError as error:
@@ -128,7 +134,8 @@ class Store:
         if self._settings is None:
             return
         try:
-            shutil.rmtree(self.work, ignore_errors=True)
+            if self._overwrite:
+                shutil.rmtree(self.work, ignore_errors=True)
             self.work.mkdir(parents=True)
         except OSError as error:
             raise OutputError(f"cannot write {self.work}: {error.strerror or error}") from error
@@ -147,7 +154,7 @@ class Store:
             write_text_atomic(self.work / name, text)
         try:
             if self.out.exists():
-                retired = self.work.with_suffix(".old")
+                retired = self.work.with_name(f".{self.work.name}.{os.getpid()}.old")
                 os.replace(self.out, retired)
                 os.replace(self.work, self.out)
                 shutil.rmtree(retired)
