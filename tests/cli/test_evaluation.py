@@ -91,6 +91,20 @@ def test_what_only_looks_like_a_measure_is_named(measure: str, capsys: Capture) 
     assert repr(measure) in refused(capsys, "--model", "none", "--dataset", "data", "--measures", measure)
 
 
+def test_a_missing_system_is_told_before_any_is_asked(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("llara.evaluate.Bm25System.run")
+    for absent, told in (
+        ("no-model", "'no-model'"),
+        ("cls:no-model", "'no-model'"),
+        ("mean:", "'mean:'"),
+        ("run:absent.trec", "absent.trec"),
+        ("run:{dataset}.trec", "data.trec"),
+    ):
+        assert told in refused(capsys, "--model", "none", absent, "--dataset", "data")
+
+
 def test_a_place_that_cannot_be_written_is_told_before_any_is_asked(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,3 +133,46 @@ def test_what_stands_beside_the_output_stays() -> None:
     assert main([*evaluate, "--overwrite"]) == 0
     assert Path("out.old/mine").exists()
     assert {path.name for path in Path().iterdir()} == {"data", "good.trec", "other.trec", "out", "out.old"}
+
+
+def test_settings_that_would_be_ignored_are_refused(capsys: Capture) -> None:
+    data = ["--model", "none", "--dataset", "data"]
+    assert "--corpus is for --unlabelled" in refused(capsys, *data, "--corpus", "data")
+    assert "--hybrid weighted" in refused(capsys, *data, "--tune-split", "train")
+    assert "--hybrid weighted" in refused(capsys, *data, "--tune-split", "train", "--hybrid", "rrf")
+
+
+def test_weights_are_not_chosen_on_what_is_measured_nor_on_nothing(capsys: Capture) -> None:
+    hybrid = ["--model", "run:good.trec", "--dataset", "data", "--hybrid", "weighted", "--tune-split"]
+    assert "'again' are measured as well" in refused(capsys, *hybrid, "again")
+    assert main(["evaluate", *hybrid, "train", "--out", "out"]) == 1
+    assert "found nothing for the 1 queries" in capsys.readouterr().err
+
+
+def test_a_malformed_file_of_sentence_pairs_is_told_by_its_line(capsys: Capture) -> None:
+    Path("pairs.tsv").write_text("one\ttwo\n", encoding="utf-8")
+    assert "pairs.tsv:1" in refused(capsys, "--model", "none", "--dataset", "pairs.tsv")
+
+
+def test_sentence_pairs_without_a_model_that_embeds_are_refused(capsys: Capture) -> None:
+    Path("pairs.tsv").write_text("a b\tb c\t1\na b\tb c\t2\na b\tb c\t3\n", encoding="utf-8")
+    assert "models that embed" in refused(capsys, "--model", "none", "--dataset", "pairs.tsv")
+
+
+def test_a_document_whose_id_no_run_can_hold_is_told_before_anything_is_kept(capsys: Capture) -> None:
+    write_data("spaced", corpus=[*CORPUS, ("d 4", "an ape")])
+    assert "'d 4'" in refused(capsys, "--model", "none", "--dataset", "spaced")
+
+
+def test_another_data_set_of_the_same_name_is_not_resumed(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_data("more/data", queries=[*QUERIES[1:], ("q1", "red whale")])
+    typed = ["--model", "none", "run:good.trec", "--dataset"]
+    with monkeypatch.context() as patch:
+        patch.delattr("llara.evaluate.RunSystem.run")
+        with pytest.raises(AttributeError):
+            main(["evaluate", "--out", "out", *typed, "data"])
+    assert "(contents)" in refused(capsys, *typed, "more/data", "--resume")
+    assert main(["evaluate", "--out", "out", *typed, "data", "--resume"]) == 0
+    assert [row["system"] for row in results()] == ["BM25", "run:good.trec"]

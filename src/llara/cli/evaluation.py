@@ -144,6 +144,8 @@ def add_compare(subparsers: Any) -> None:
 def run_evaluate(args: argparse.Namespace) -> None:
     from llara.evaluate import Asked, Reading, evaluate
 
+    if args.corpus and not args.unlabelled:
+        raise ConfigError("--corpus is for --unlabelled; a data set of --dataset has a corpus of its own")
     models = list(args.model)
     if not args.no_bm25 and not any(spec.lower() in ("bm25", "none") for spec in models):
         models.append("bm25")

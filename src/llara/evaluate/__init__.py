@@ -1,8 +1,9 @@
 """Evaluation: what is asked (``systems``), what came back (``results``), how good it is (``measures``).
 
 Reading order: ``measures``, ``reading`` and ``ranking`` (what a system reads, and its best documents),
-``systems``, ``fusion``, ``similarity``, ``unlabelled``, ``results``, ``evaluation`` (all systems on all data
-sets), ``tables`` and ``summaries``, ``comparison`` (runs from anywhere, tested).
+``systems``, ``fusion``, ``similarity``, ``unlabelled``, ``tasks`` (what they are asked about), ``results``,
+``evaluation`` (all systems on all data sets), ``tables`` and ``summaries``, ``comparison`` (runs from
+anywhere, tested).
 """
 
 from llara.evaluate.evaluation import Asked, evaluate, measure

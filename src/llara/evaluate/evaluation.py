@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llara.datasets import (
-    Collection,
-    Qrels,
-    StreamedCollection,
-    is_suite,
-    official_measures,
-    open_collection,
-    suite,
-)
+from llara.datasets import StreamedCollection, official_measures
 from llara.encode import Role
 from llara.errors import ConfigError, InputError
 from llara.evaluate.fusion import reciprocal_rank_fusion, tune_weights, weighted_fusion
 from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run
 from llara.evaluate.reading import Reading
 from llara.evaluate.results import Evaluation, Store
-from llara.evaluate.similarity import SentencePair, evaluate_similarity, is_similarity_source, read_pairs
+from llara.evaluate.similarity import evaluate_similarity
 from llara.evaluate.summaries import summaries
-from llara.evaluate.systems import BM25, DenseSystem, System, open_system
+from llara.evaluate.systems import BM25, DenseSystem, System, check_system, open_system
+from llara.evaluate.tasks import Dataset, PairsTask, RetrievalTask, open_tasks
 from llara.files import check_output
-from llara.search import Run, check_run_ids
+from llara.search import Run
 
 __all__ = ["SPEARMAN", "Asked", "Dataset", "evaluate", "measure"]
 
-Dataset = str | Path | Collection | StreamedCollection
 SPEARMAN = "Spearman"
 _BM25_SPEC = "bm25"
 
@@ -94,17 +86,26 @@ def evaluate(
             f"the weights of a hybrid are chosen on another split than the measured {split or 'test'!r}; "
             "name one with --tune-split"
         )
+    if tune_split is not None and hybrid != "weighted":
+        raise ConfigError("--tune-split is for the weights of --hybrid weighted, which was not asked for")
     if out is not None:
         check_output(out, overwrite=overwrite)
     models = [_BM25_SPEC if spec.lower() in (_BM25_SPEC, "none") else spec for spec in models]
     models = list(dict.fromkeys([_BM25_SPEC, *models] if hybrid else models))
-    tasks = _open(datasets, split, tune_split if hybrid == "weighted" else None, asked)
-    if out is not None:
-        check_run_ids(query for task in tasks if isinstance(task, _Retrieval) for query in task.all_queries)
+    tasks = open_tasks(
+        datasets,
+        split,
+        tune_split=tune_split,
+        ignore_identical_ids=asked.ignore_identical_ids,
+        are_runs_written=out is not None,
+    )
+    for spec in models:
+        check_system(spec, [task.name for task in tasks if isinstance(task, RetrievalTask)])
     settings = {
         "models": models,
         "datasets": [task.name for task in tasks],
         "splits": [task.split for task in tasks],
+        "contents": [task.digest for task in tasks],
         "measures": list(measures or ()),
         "hybrid": hybrid,
         "tune_split": tune_split,
@@ -120,16 +121,18 @@ def evaluate(
         for task in tasks:
             if store.find(BM25 if spec == _BM25_SPEC else spec, task.name) is None:
                 system = system or _open_system(spec, asked)
-                if isinstance(task, _Pairs):
+                if isinstance(task, PairsTask):
                     if isinstance(system, DenseSystem):
                         store.keep(_similarity(system, task, asked))
                     continue
                 store.keep(_retrieval(system, task, measures, asked.depth))
-            if hybrid and spec != _BM25_SPEC and isinstance(task, _Retrieval):
+            if hybrid and spec != _BM25_SPEC and isinstance(task, RetrievalTask):
                 name = f"{spec} + {BM25}"
                 if store.find(name, task.name) is None:
                     parts = [store.find(each, task.name) for each in (spec, BM25)]
                     store.keep(_hybrid(name, hybrid, [p for p in parts if p], task, measures, asked.depth))
+    if not store.evaluations:
+        raise ConfigError("sentence pairs are for models that embed; name one with --model")
     store.finish(summaries(store.evaluations, settings))
     return store.evaluations
 
@@ -142,84 +145,8 @@ def measure(
     depth: int | None = None,
 ) -> Evaluation:
     """Ask one system about one collection, and measure what comes back."""
-    task = _Retrieval(collection, {}, {})
+    task = RetrievalTask(collection, {}, {})
     return _retrieval(system, task, measures, depth)
-
-
-@dataclass(frozen=True)
-class _Retrieval:
-    """A collection to measure on, and the judged queries of another split to choose weights by."""
-
-    collection: StreamedCollection
-    tuning_queries: dict[str, str]
-    tuning_qrels: Qrels
-
-    @property
-    def name(self) -> str:
-        return self.collection.name
-
-    @property
-    def split(self) -> str | None:
-        return self.collection.split
-
-    @property
-    def all_queries(self) -> dict[str, str]:
-        return {**self.tuning_queries, **self.collection.queries}
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """A set of sentence pairs."""
-
-    name: str
-    split: str | None
-    pairs: Sequence[SentencePair]
-
-
-def _open(
-    datasets: Sequence[Dataset], split: str | None, tune_split: str | None, asked: Asked
-) -> list[_Retrieval | _Pairs]:
-    """Every data set, in the order given, each with a name of its own."""
-    tasks: list[_Retrieval | _Pairs] = []
-    for dataset in _members(datasets, split):
-        if isinstance(dataset, str | Path) and is_similarity_source(dataset, split or "test"):
-            name = Path(dataset).resolve().stem if Path(dataset).exists() else str(dataset)
-            task: _Retrieval | _Pairs = _Pairs(name, split or "test", read_pairs(dataset, split or "test"))
-        else:
-            tuning = _collection(dataset, tune_split) if tune_split else None
-            collection = _collection(dataset, split)
-            if asked.ignore_identical_ids is not None:
-                collection = replace(collection, ignore_identical_ids=asked.ignore_identical_ids)
-            task = _Retrieval(collection, tuning.queries if tuning else {}, tuning.qrels if tuning else {})
-        if any(task.name == other.name for other in tasks):
-            raise ConfigError(f"two data sets are called {task.name!r}; evaluate them one after the other")
-        tasks.append(task)
-    return tasks
-
-
-def _members(datasets: Sequence[Dataset], split: str | None) -> Iterator[Dataset]:
-    """The data sets, and of a suite its members."""
-    for dataset in datasets:
-        if isinstance(dataset, str) and is_suite(dataset):
-            yield from suite(dataset, split)
-        else:
-            yield dataset
-
-
-def _collection(dataset: Dataset, split: str | None) -> StreamedCollection:
-    """The collection, checked to be one that can be measured on."""
-    if isinstance(dataset, Collection):
-        dataset = dataset.streamed(split)
-    collection = dataset if isinstance(dataset, StreamedCollection) else open_collection(dataset, split)
-    if not collection.qrels:
-        raise InputError(f"{collection.name}: no judged queries; expected at least one")
-    missing = [query for query in collection.qrels if query not in collection.queries]
-    if missing:
-        raise InputError(
-            f"{collection.name}: {len(missing)} judged queries have no text, such as {missing[0]!r}; "
-            "expected every query of the judgements among the queries"
-        )
-    return replace(collection, queries={query: collection.queries[query] for query in collection.qrels})
 
 
 def _open_system(spec: str, asked: Asked) -> System:
@@ -246,7 +173,7 @@ def _plan(
 
 
 def _retrieval(
-    system: System, task: _Retrieval, measures: Sequence[str] | None, depth: int | None
+    system: System, task: RetrievalTask, measures: Sequence[str] | None, depth: int | None
 ) -> Evaluation:
     measures, depth = _plan(task.collection, measures, depth)
     run = system.run(replace(task.collection, queries=task.all_queries), depth=depth)
@@ -254,7 +181,7 @@ def _retrieval(
     return _measured(system.name, run, system.settings, task.collection, measures, depth, tuning)
 
 
-def _similarity(system: DenseSystem, task: _Pairs, asked: Asked) -> Evaluation:
+def _similarity(system: DenseSystem, task: PairsTask, asked: Asked) -> Evaluation:
     first, second = asked.query_role or "document", asked.document_role or "document"
     found = evaluate_similarity(
         system.model, task.pairs, role_first=first, role_second=second, batch_size=asked.batch_size
@@ -281,7 +208,7 @@ def _hybrid(
     name: str,
     kind: str,
     parts: Sequence[Evaluation],
-    task: _Retrieval,
+    task: RetrievalTask,
     measures: Sequence[str] | None,
     depth: int | None,
 ) -> Evaluation:
@@ -292,6 +219,12 @@ def _hybrid(
     if kind == "rrf":
         run = reciprocal_rank_fusion(runs, depth=depth)
     else:
+        for part in parts:
+            if not any(part.tuning.values()):
+                raise InputError(
+                    f"{part.name} found nothing for the {len(task.tuning_qrels):,} queries by which weights "
+                    f"are chosen, such as {next(iter(task.tuning_qrels))!r}; expected a run that has them"
+                )
         weights = tune_weights([part.tuning for part in parts], task.tuning_qrels, measures[0])
         run = weighted_fusion(runs, weights, depth=depth)
         settings["weights"] = list(weights)

@@ -22,7 +22,7 @@ from llara.search import Run, read_run
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["BM25", "Bm25System", "DenseSystem", "RunSystem", "System", "open_system"]
+__all__ = ["BM25", "Bm25System", "DenseSystem", "RunSystem", "System", "check_system", "open_system"]
 
 BM25 = "BM25"
 _BLOCK_DOCUMENTS = 4096  # encoded and scored at once
@@ -109,9 +109,10 @@ class Bm25System:
                 yield from found
 
         index = Bm25Index(texts(), k1=self.settings["k1"], b=self.settings["b"])
+        starts_N = np.array(starts)
         top = _top_documents(collection, depth)
         for query, text in enumerate(collection.queries.values()):
-            scores_N = np.maximum.reduceat(index.scores(text), starts)
+            scores_N = np.maximum.reduceat(index.scores(text), starts_N)
             top.add(query, np.where(scores_N > 0, scores_N, -np.inf), ids)
         return top.run()
 
@@ -132,9 +133,13 @@ class RunSystem:
         """The file."""
         return {"run": self.path}
 
+    def file(self, dataset: str) -> Path:
+        """Where the run on a data set is."""
+        return Path(self.path.replace("{dataset}", dataset))
+
     def run(self, collection: StreamedCollection, *, depth: int) -> Run:
         """See ``System.run``; the run as it is, cut to ``depth``."""
-        path = Path(self.path.replace("{dataset}", collection.name))
+        path = self.file(collection.name)
         found = read_run(path)
         if not found.keys() & collection.queries.keys():
             raise InputError(
@@ -170,14 +175,12 @@ def open_system(
         ModelError: the model cannot be loaded.
         ConfigError: nothing stands after ``run:`` or a pooling.
     """
-    kind, colon, rest = spec.partition(":")
-    if spec.lower() in ("bm25", "none"):
+    kind, rest = _kind(spec)
+    if kind == "bm25":
         return Bm25System(reading=reading)
-    if colon and kind in ("run", "cls", "mean", "last"):
-        if not rest:
-            raise ConfigError(f"{spec!r} names nothing after the colon; expected such as {kind}:NAME")
-        if kind == "run":
-            return RunSystem(name=spec, path=rest)
+    if kind == "run":
+        return RunSystem(name=spec, path=rest)
+    if kind:
         from llara.evaluate.plain import load_plain
 
         model, identity = load_plain(rest, kind, device=device), {"model": rest, "pooling": kind}
@@ -200,6 +203,39 @@ def open_system(
         batch_size=batch_size,
         progress=progress,
     )
+
+
+def check_system(spec: str, datasets: Iterable[str]) -> None:
+    """Say of a system that is not here that it is not, as far as can be known before it is opened.
+
+    Args:
+        datasets: the names of those that it will be asked about.
+
+    Raises:
+        ModelError, ConfigError: as ``open_system``.
+        InputError: there is no such run.
+    """
+    kind, name = _kind(spec)
+    if kind == "run":
+        for path in map(RunSystem(spec, name).file, datasets):
+            if not path.is_file():
+                raise InputError(f"{path}: no such run; expected a file in TREC's format")
+    elif kind != "bm25":
+        from llara.model import resolve
+
+        resolve(name)
+
+
+def _kind(spec: str) -> tuple[str, str]:
+    """What a word names and by what name; a retriever is of no kind."""
+    kind, colon, name = spec.partition(":")
+    if spec.lower() in ("bm25", "none"):
+        return "bm25", ""
+    if not colon or kind not in ("run", "cls", "mean", "last"):
+        return "", spec
+    if not name:
+        raise ConfigError(f"{spec!r} names nothing after the colon; expected such as {kind}:NAME")
+    return kind, name
 
 
 def _top_documents(collection: StreamedCollection, depth: int) -> TopDocuments:

@@ -1,0 +1,148 @@
+"""What systems are asked about: collections and sets of sentence pairs, opened, named and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from llara.corpus import Document
+from llara.datasets import Collection, Qrels, StreamedCollection, is_suite, open_collection, suite
+from llara.errors import ConfigError, InputError
+from llara.evaluate.similarity import SentencePair, is_similarity_source, read_pairs
+from llara.search import check_run_ids
+
+__all__ = ["Dataset", "PairsTask", "RetrievalTask", "Task", "open_tasks"]
+
+Dataset = str | Path | Collection | StreamedCollection
+
+
+@dataclass(frozen=True)
+class RetrievalTask:
+    """A collection to measure on, and the judged queries of another split to choose weights by."""
+
+    collection: StreamedCollection
+    tuning_queries: dict[str, str]
+    tuning_qrels: Qrels
+
+    @property
+    def name(self) -> str:
+        return self.collection.name
+
+    @property
+    def split(self) -> str | None:
+        return self.collection.split
+
+    @property
+    def all_queries(self) -> dict[str, str]:
+        return {**self.tuning_queries, **self.collection.queries}
+
+    @property
+    def digest(self) -> str:
+        qrels = [self.tuning_qrels, self.collection.qrels]
+        return _digest([self.all_queries, *qrels, self.collection.num_documents])
+
+
+@dataclass(frozen=True)
+class PairsTask:
+    """A set of sentence pairs."""
+
+    name: str
+    split: str | None
+    pairs: Sequence[SentencePair]
+
+    @property
+    def digest(self) -> str:
+        return _digest(self.pairs)
+
+
+Task = RetrievalTask | PairsTask
+
+
+def _digest(content: object) -> str:
+    """By which a data set is known again, so that its name alone does not make two into one."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def open_tasks(
+    datasets: Sequence[Dataset],
+    split: str | None,
+    *,
+    tune_split: str | None = None,
+    ignore_identical_ids: bool | None = None,
+    are_runs_written: bool = False,
+) -> list[Task]:
+    """Every data set, in the order given, each with a name of its own.
+
+    Args:
+        tune_split: the split whose queries are asked as well, to choose weights by.
+        ignore_identical_ids: what the collections' own rule is replaced by.
+        are_runs_written: refuse ids that a run file cannot hold: of queries now, of documents as they pass.
+
+    Raises:
+        ConfigError: two have one name, or the tuning split has no query of its own.
+        InputError: one is missing or malformed, has no judged query, or an id cannot be written.
+    """
+    tasks: list[Task] = []
+    for dataset in _members(datasets, split):
+        if isinstance(dataset, str | Path) and (
+            Path(dataset).is_file() or is_similarity_source(dataset, split or "test")
+        ):
+            name = Path(dataset).resolve().stem if Path(dataset).exists() else str(dataset)
+            task: Task = PairsTask(name, split or "test", read_pairs(dataset, split or "test"))
+        else:
+            tuning = _collection(dataset, tune_split) if tune_split else None
+            collection = _collection(dataset, split)
+            if tuning and tuning.queries.keys() <= collection.queries.keys():
+                raise ConfigError(
+                    f"{collection.name}: all queries judged in {tune_split!r} are measured as well; weights "
+                    "are chosen on others. Name another split with --tune-split"
+                )
+            if ignore_identical_ids is not None:
+                collection = replace(collection, ignore_identical_ids=ignore_identical_ids)
+            if are_runs_written:
+                check_run_ids([*(tuning.queries if tuning else ()), *collection.queries])
+                collection = replace(collection, documents=_with_run_ids(collection.documents))
+            task = RetrievalTask(collection, tuning.queries if tuning else {}, tuning.qrels if tuning else {})
+        if any(task.name == other.name for other in tasks):
+            raise ConfigError(f"two data sets are called {task.name!r}; evaluate them one after the other")
+        tasks.append(task)
+    return tasks
+
+
+def _members(datasets: Sequence[Dataset], split: str | None) -> Iterator[Dataset]:
+    """The data sets, and of a suite its members."""
+    for dataset in datasets:
+        if isinstance(dataset, str) and is_suite(dataset):
+            yield from suite(dataset, split)
+        else:
+            yield dataset
+
+
+def _collection(dataset: Dataset, split: str | None) -> StreamedCollection:
+    """The collection, checked to be one that can be measured on."""
+    if isinstance(dataset, Collection):
+        dataset = dataset.streamed(split)
+    collection = dataset if isinstance(dataset, StreamedCollection) else open_collection(dataset, split)
+    if not collection.qrels:
+        raise InputError(f"{collection.name}: no judged queries; expected at least one")
+    missing = [query for query in collection.qrels if query not in collection.queries]
+    if missing:
+        raise InputError(
+            f"{collection.name}: {len(missing)} judged queries have no text, such as {missing[0]!r}; "
+            "expected every query of the judgements among the queries"
+        )
+    return replace(collection, queries={query: collection.queries[query] for query in collection.qrels})
+
+
+def _with_run_ids(documents: Callable[[], Iterable[Document]]) -> Callable[[], Iterator[Document]]:
+    """The same documents, each with an id that a run can hold: not found out when all has been searched."""
+
+    def checked() -> Iterator[Document]:
+        for document in documents():
+            check_run_ids([document.id])
+            yield document
+
+    return checked
