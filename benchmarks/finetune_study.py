@@ -142,9 +142,7 @@ def main() -> None:
         if not kept.exists():
             sources = [args.test] if name in (MINED_HERE, RANDOM_HERE) else args.train
             model = make(name, sources, args.work, mining, config, args.overrides)
-            [evaluation] = evaluate(
-                models=[model], datasets=[args.test], split=args.split, measures=MEASURES
-            )
+            [evaluation] = evaluate(models=[model], datasets=[args.test], split=args.split, measures=MEASURES)
             write_text_atomic(kept, json.dumps(evaluation.per_query))
         per_query[name] = json.loads(kept.read_text(encoding="utf-8"))
         say(f"{name}: {MEASURES[0]} {np.mean(list(per_query[name][MEASURES[0]].values())):.4f}")
