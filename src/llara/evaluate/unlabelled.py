@@ -97,8 +97,8 @@ def unlabelled_tasks(
 
     Documents are drawn at random until they make ``max_documents`` passages; the draw depends on the seed
     and the documents' ids, not on their order. In memory: about that many passages of 100 words (20,000
-    are 13 MB, and with what compares them 150 MB), and one document at a time. Documents that ``continue`` one
-    another are drawn together, as one text.
+    are 13 MB, and with what compares them 150 MB), and one document at a time. Documents that ``continue``
+    one another are drawn together, as one text.
 
     Args:
         queries: of each task, at most; fewer if the corpus does not hold so many.
