@@ -64,7 +64,7 @@ def main() -> None:
         pairs = read_pairs(path, split)
         datasets[f"{Path(path).name}:{split}"] = pairs[:TINY_PAIRS] if args.tiny else pairs
     models = dict(named.split("=", 1) for named in args.model)
-    result = {
+    result: dict[str, Any] = {
         "benchmark": "similarity_roles",
         "settings": {"tiny": args.tiny, "pairs": {name: len(pairs) for name, pairs in datasets.items()}},
         "machine": machine(),

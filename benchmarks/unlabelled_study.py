@@ -2,8 +2,9 @@
 
 On each collection the systems are measured twice: by its judgements, and by the tasks that
 `llara evaluate --unlabelled` makes of its corpus. Counted is how often both put two systems in the same
-order. Corpora, queries and texts are cut, so the values stand for nothing else. The work directory keeps what
-is done, so the command goes on where it stopped.
+order; beside it, how often the judgements of the other collections do. Corpora, queries and texts are cut, so
+the values stand for nothing else. The work directory keeps what is done, so the command goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ EXAMPLE = (
 )
 MEASURE = "nDCG@10"
 JUDGED, ALL_TASKS = "judged", "mean of the tasks"
+ELSEWHERE = "judgements of the other collections"
 LEXICAL = "BM25"
 SIGNIFICANT = 0.05
 PerQuery = dict[str, float]
@@ -125,19 +127,32 @@ def pairs_of(values: Values) -> list[dict[str, Any]]:
     return pairs
 
 
+def pairs_elsewhere(values: Values) -> list[dict[str, Any]]:
+    """What one would guess without this measure: each pair's mean difference on the other collections."""
+    pairs = []
+    for collection, tasks in values.items():
+        others = [its[JUDGED] for name, its in values.items() if name != collection]
+        for first, second in combinations(tasks[JUDGED] if others else (), 2):
+            pair: dict[str, Any] = {"collection": collection, "task": ELSEWHERE, "systems": [first, second]}
+            pair["judged"] = mean(tasks[JUDGED][first]) - mean(tasks[JUDGED][second])
+            pair["judged_p"] = paired_randomization_test(tasks[JUDGED][first], tasks[JUDGED][second])
+            pair["made"] = float(np.mean([mean(its[first]) - mean(its[second]) for its in others]))
+            pair["made_p"] = None
+            pairs.append(pair)
+    return pairs
+
+
 def agreement(pairs: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Of how many pairs both sides agree which is better; in all and in parts."""
+    models = [pair for pair in pairs if LEXICAL not in pair["systems"]]
+    found = [pair for pair in models if pair["made_p"] is not None and pair["made_p"] < SIGNIFICANT]
     parts = {
         "all": pairs,
-        "models only": [pair for pair in pairs if LEXICAL not in pair["systems"]],
-        "models, significant without labels": [
-            pair for pair in pairs if LEXICAL not in pair["systems"] and pair["made_p"] < SIGNIFICANT
-        ],
-        "models, both significant": [
-            pair
-            for pair in pairs
-            if LEXICAL not in pair["systems"] and max(pair["made_p"], pair["judged_p"]) < SIGNIFICANT
-        ],
+        "models only": models,
+        "models, judged significant": [pair for pair in models if pair["judged_p"] < SIGNIFICANT],
+        "models, judged close": [pair for pair in models if pair["judged_p"] >= SIGNIFICANT],
+        "models, significant without labels": found,
+        "models, both significant": [pair for pair in found if pair["judged_p"] < SIGNIFICANT],
         "BM25 against a model": [pair for pair in pairs if LEXICAL in pair["systems"]],
     }
     return {
@@ -180,8 +195,12 @@ def main() -> None:
     for collection, task, system, per_query in measured(systems, tasks, work):
         found[collection][task][system] = per_query
     values = {collection: with_mean_of_tasks(its) for collection, its in found.items()}
-    pairs = pairs_of(values)
-    names = [*dict.fromkeys(task for its in values.values() for task in its if task != JUDGED)]
+    pairs = [*pairs_of(values), *pairs_elsewhere(values)]
+    names = [
+        name
+        for name in ("title-body", "sentence-rest", "passage-next", ALL_TASKS, ELSEWHERE)
+        if any(pair["task"] == name for pair in pairs)
+    ]
     result = {
         "benchmark": "unlabelled_study",
         "settings": {**settings, "measure": MEASURE, "systems": list(systems), "significant": SIGNIFICANT},
@@ -200,7 +219,7 @@ def main() -> None:
             for task in names
         },
         "agreement": {task: agreement([pair for pair in pairs if pair["task"] == task]) for task in names},
-        "pairs": pairs,
+        "disagreements": [pair for pair in pairs if pair["made"] * pair["judged"] <= 0],
     }
     report(result, rows_of(result), args.out)
 
@@ -208,11 +227,12 @@ def main() -> None:
 def rows_of(result: dict[str, Any]) -> list[list[str]]:
     """Tasks, and how they agree with the judgements."""
     parts = next(iter(result["agreement"].values()))
-    rows = [["", "collections", "mean tau", *parts]]
+    rows = [["", "mean tau", *parts]]
     for task, found in result["agreement"].items():
         taus = list(result["kendall"][task].values())
+        tau = f"{np.mean(taus):.2f}" if taus else ""
         shares = [f"{part['same']} of {part['pairs']}" for part in found.values()]
-        rows.append([task, str(len(taus)), f"{np.mean(taus):.2f}", *shares])
+        rows.append([task, tau, *shares])
     return rows
 
 

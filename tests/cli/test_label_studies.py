@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from llara.corpus import Document
 from llara.datasets import Collection, write_beir
@@ -21,10 +20,9 @@ def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
     return done
 
 
-@pytest.fixture(scope="module")
-def collection(tmp_path_factory):
+def write_collection(path, seed):
     """Sixty texts of six sentences of random words; a query repeats three words of its answer."""
-    generator = np.random.default_rng(1)
+    generator = np.random.default_rng(seed)
     words = ["".join(generator.choice(list("aeioulnrst"), size=6)) for _ in range(400)]
 
     def text(number):
@@ -35,11 +33,12 @@ def collection(tmp_path_factory):
         for n in range(60)
     }
     queries = {f"q{n}": " ".join(corpus[n].text.split()[:3]) for n in corpus}
-    path = tmp_path_factory.mktemp("data") / "words"
-    return write_beir(path, {"test": Collection("words", corpus, queries, {f"q{n}": {n: 1} for n in corpus})})
+    qrels = {f"q{n}": {n: 1} for n in corpus}
+    return write_beir(path, {"test": Collection(path.name, corpus, queries, qrels)})
 
 
-def test_the_unlabelled_study_counts_the_pairs_in_the_same_order(collection, tmp_path):
+def test_the_unlabelled_study_counts_the_pairs_in_the_same_order(tmp_path):
+    collection = write_collection(tmp_path / "words", seed=1)
     out = tmp_path / "result.json"
     arguments = (
         "--system", "BM25=bm25", "same=bm25", "adapted=llara-mini", "--collection", f"{collection}:test",
@@ -49,7 +48,7 @@ def test_the_unlabelled_study_counts_the_pairs_in_the_same_order(collection, tmp
     assert len(done.stdout.splitlines()) == 4
     result = json.loads(out.read_text())
     assert str(tmp_path) not in out.read_text()
-    assert {"settings", "machine", "pairs"} <= result.keys()
+    assert {"settings", "machine", "disagreements"} <= result.keys()
     values = result["values"]["words"]
     assert (
         list(values) == ["judged", "title-body", "sentence-rest", "mean of the tasks"] or result["not_made"]
@@ -69,6 +68,20 @@ def test_the_unlabelled_study_counts_the_pairs_in_the_same_order(collection, tmp
     again = tmp_path / "again.json"
     run("unlabelled_study", *arguments[:-1], again)
     assert again.read_text() == out.read_text()  # from what was kept
+
+
+def test_the_unlabelled_study_also_asks_the_judgements_of_the_other_collections(tmp_path):
+    collections = [write_collection(tmp_path / name, seed) for seed, name in enumerate(("one", "two"))]
+    out = tmp_path / "result.json"
+    sources = [f"{path}:test" for path in collections]
+    run("unlabelled_study", "--system", "a=bm25", "b=llara-mini", "--collection", *sources,
+        "--work", tmp_path / "work", "--out", out)  # fmt: skip
+    result = json.loads(out.read_text())
+    one, two = (result["values"][name]["judged"] for name in ("one", "two"))
+    same = (one["a"] - one["b"]) * (two["a"] - two["b"]) > 0
+    found = result["agreement"]["judgements of the other collections"]
+    assert found["all"] == {"same": 2 * same, "pairs": 2}
+    assert found["models, significant without labels"]["pairs"] == 0
 
 
 def test_the_study_of_roles_measures_all_four_combinations(tmp_path):

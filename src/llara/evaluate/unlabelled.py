@@ -47,9 +47,9 @@ __all__ = ["CAUTION", "UnlabelledTasks", "unlabelled_tasks"]
 CAUTION = (
     "These tasks are made of the corpus itself; nobody asked these queries. A difference says that a model "
     "tells the corpus' own texts apart better or worse; whether it answers people's questions better, only "
-    "judged questions can tell. Passage-next is what adaptation itself trains (NEXT), so it favours adapted "
-    "models; titles and sentences share words with their texts, which favours BM25. Compare models, not "
-    "tasks, and look for the same sign in all of them."
+    "judged questions can tell. Passage-next is what adaptation itself trains (NEXT), and titles and "
+    "sentences share words with their texts, which is what BM25 looks for. Compare models with each other, "
+    "not tasks, and trust a difference that is significant and has one sign in all tasks."
 )
 
 QUERY_SENTENCE_WORDS = range(5, 41)
