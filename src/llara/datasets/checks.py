@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from llara.corpus import Document, Fields
 from llara.corpus.readers import open_rows
 from llara.errors import InputError
@@ -104,6 +102,8 @@ def check_corpus(
         missing.discard(document.id)
     if not hashes:
         raise InputError(f"{source}: the corpus is empty; expected at least one document")
+    import numpy as np  # here: reading documentation needs none of it
+
     ordered = np.sort(np.frombuffer(hashes, dtype=np.int64))
     doubtful = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if doubtful:
