@@ -243,6 +243,35 @@ def test_every_layout_of_a_batch_gives_the_same_sums_and_gradients(preset: str, 
             assert (ours - plain).abs().max() < 2e-5 * (1 + plain.abs().max()), layout
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_next_token_training_alone_is_the_models_own_loss(joint: bool) -> None:
+    tokenizer = byte_level(bos=True, slots=SHUFFLED_SLOTS)
+    prompts = Prompts(tokenizer, "paper")
+    examples = [Example(ids, ids, None) for ids in prompts.text_ids(SENTENCES[:1])]
+    ours, plain = model_for(tokenizer, "llama"), model_for(tokenizer, "llama")
+    batch = BatchBuilder(prompts, tasks=(), joint=joint, lm=True)(examples)
+    ids_1T = torch.tensor([prompts.trunk(examples[0].text_ids)])
+    assert torch.equal(batch.passes[0][1].input_ids_BT, ids_1T)  # no prompt stands after the text
+    first = max(1, len(prompts.lead_ids))
+    labels_1T = torch.where(torch.arange(ids_1T.shape[1]) < first, -100, ids_1T)
+    sums_3 = AdaptationModel(ours)(batch)
+    expected = plain(input_ids=ids_1T, labels=labels_1T).loss
+    assert sums_3[:2].tolist() == [0, 0]
+    assert (sums_3[2] / batch.counts()[2]).item() == pytest.approx(expected.item(), rel=1e-5)
+    (sums_3[2] / batch.counts()[2]).backward()
+    expected.backward()
+    for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, atol=1e-6)
+
+
+def test_with_both_tasks_off_only_the_next_token_loss_is_trained(workspace: Path) -> None:
+    off = ["objective.ebae=false", "objective.ebar=false", "objective.lm_weight=1"]
+    succeed(llara(*adapt("plain", *off, "training.max_steps=3"), cwd=workspace))
+    for entry in log(workspace / "plain"):
+        assert not {"ebae", "ebar"} & entry.keys()
+        assert entry["loss"] == pytest.approx(entry["lm"], rel=1e-5)
+
+
 def test_documents_of_one_segment_train_ebae_alone_and_say_so(workspace: Path) -> None:
     (workspace / "single.jsonl").write_text(
         "".join(json.dumps({"text": f"{s[:30]} {i}"}) + "\n" for i, s in enumerate(SENTENCES * 3))

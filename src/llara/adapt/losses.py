@@ -83,7 +83,7 @@ class BatchBuilder:
     """Lays out examples as a :class:`Batch`; the collator of the data loader.
 
     Attributes:
-        tasks: which of ``self`` and ``next`` are trained.
+        tasks: which of ``self`` and ``next`` are trained; neither in next-token training alone.
         joint: both branches in one pass, or one pass each.
         row_tokens: pack several documents into rows of this length; None: one document a row.
         token_weights_V: relative weight of each word as a target; None: all alike.
@@ -101,7 +101,8 @@ class BatchBuilder:
 
     def __call__(self, examples: Sequence[Example]) -> Batch:
         trunks = [self.prompts.trunk(example.text_ids) for example in examples]
-        groups = (self.tasks,) if self.joint else tuple((task,) for task in self.tasks)
+        one_pass = self.joint or not self.tasks
+        groups = (self.tasks,) if one_pass else tuple((task,) for task in self.tasks)
         passes = tuple((group, self._lay_out(trunks, group)) for group in groups)
         empty = torch.zeros(0, dtype=torch.long)
         predicted = self._predicted(passes[0][1]) if self.lm else (empty, empty, empty)
@@ -196,6 +197,8 @@ class NextTokenHead(nn.Module):
 def _by_task(
     hidden_BTD: Tensor, tasks: tuple[Task, ...], joint: Joint, num_documents: int
 ) -> dict[Task, Tensor]:
+    if not tasks:
+        return {}
     states_ND = hidden_BTD[joint.slot_rows_N, joint.slot_columns_N]
     states = states_ND.view(num_documents, len(tasks), -1, states_ND.shape[-1])  # [R, task, S, D]
     return {task: states[:, t] for t, task in enumerate(tasks)}

@@ -49,9 +49,9 @@ def _missing_slots(tokenizer: PreTrainedTokenizerBase, preset: Preset) -> list[s
 
 
 def tasks_of(config: AdaptConfig) -> tuple[Task, ...]:
+    """The tasks that are trained; none in next-token training alone, where no prompt follows the text."""
     wanted: dict[Task, bool] = {"self": config.objective.ebae, "next": config.objective.ebar}
-    # With neither task (next-token training alone, the control) the prompts still stand after the text.
-    return tuple(task for task, on in wanted.items() if on) or ("self",)
+    return tuple(task for task, on in wanted.items() if on)
 
 
 def tokenized_corpus(
