@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import bm25s
 import numpy as np
 import pytest
 import pytrec_eval
@@ -12,6 +13,7 @@ import Stemmer
 
 from llara.corpus import Document
 from llara.datasets import read_beir
+from llara.lexical import Bm25Index
 from llara.search import Bm25
 
 CRANFIELD = Path(__file__).parents[2].parent / "shared" / "data" / "cranfield"
@@ -113,3 +115,17 @@ def test_bm25_on_cranfield_is_within_a_hundredth_of_an_independent_implementatio
         }
     assert ndcg_at_10(expected) > 0.3
     assert ndcg_at_10(run) == pytest.approx(ndcg_at_10(expected), abs=0.01)
+
+
+@pytest.mark.parametrize("at_once", [3, 50_000])
+def test_the_index_is_bm25s_own_bit_for_bit(monkeypatch, at_once):
+    monkeypatch.setattr("llara.lexical._TEXTS_AT_ONCE", at_once)
+    generator = np.random.default_rng(5)
+    texts = [[f"w{n}" for n in generator.geometric(0.05, size=generator.integers(0, 60))] for _ in range(100)]
+    index = Bm25Index(" ".join(words) for words in texts)
+    vocabulary: dict[str, int] = {}
+    ids = [[vocabulary.setdefault(word, len(vocabulary)) for word in words] for words in texts]
+    peer = bm25s.BM25(method="lucene", k1=K1, b=B)
+    peer.index((ids, vocabulary), create_empty_token=False, show_progress=False)
+    for part, values in index._scorer.scores.items():
+        np.testing.assert_array_equal(values, peer.scores[part], strict=part != "num_docs")
