@@ -12,19 +12,22 @@ import fcntl
 import json
 import lzma
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from measure import make_parser, say
+from sentence_transformers import SentenceTransformer
 from study_results import Measured, write_results
 
 from llara.adapt import adapt
 from llara.config import AdaptConfig, FinetuneConfig, apply_overrides, load_recipe
 from llara.datasets import open_collection
+from llara.encode import Role, encode_texts
 from llara.evaluate import DenseSystem, measure
-from llara.evaluate.similarity import evaluate_similarity, read_pairs
+from llara.evaluate.similarity import correlate, read_pairs
 from llara.files import write_text_atomic
 from llara.finetune import finetune
 from llara.model import MINI_BASE, convert, load
@@ -44,7 +47,6 @@ ENGLISH = {
     "stsb": "test",
 }
 CHINESE = {"drcd": "train", "cmrc2018": "train", "stsb-zh": "test"}
-SHORT = {"squad": "dev", "cranfield": "test", "covidqa": "test"}
 PAIRS = ("stsb", "stsb-zh")
 VARIANTS = {
     "ebae": ["objective.ebar=false"],
@@ -58,6 +60,8 @@ VARIANTS = {
         f"training.max_steps={LM_STEPS}",
     ],
 }
+ROLES: dict[str, Role] = {"": "query", ", SELF/SELF": "document"}  # of queries; documents have SELF
+TINY = ("un-adapted", "un-adapted-1-finetuned", "both-1", "both-1-finetuned", "both-1-then-on-squad")
 FINETUNING = [
     "pairs.negatives=0",
     "contrast.temperature=0.05",
@@ -84,24 +88,30 @@ def english(seed: int) -> Iterator[Run]:
         name = variant if variant == "un-adapted" else f"{variant}-{seed}"
         if variant != "un-adapted":
             if variant == "two-passes" and seed != SEEDS[0]:
-                continue  # the same model as "both" but for rounding: one seed shows that, and what it costs
+                continue  # the same model as "both" but for rounding, which one seed shows
             overrides = (f"training.max_steps={STEPS}", f"training.seed={seed}", *VARIANTS[variant])
             yield Run(name, None, overrides, ENGLISH)
         elif seed == SEEDS[0]:
             yield Run(name, None, (), ENGLISH)
+            # The first step's learning rate is 0: the base as it was, but for its vectors' means taken away.
+            yield Run("centred", None, ("training.max_steps=1", "training.seed=1"), ENGLISH)
+        if variant == "two-passes" or (variant == "next-token" and seed != SEEDS[0]):
+            continue
         tuning = (*FINETUNING, f"training.seed={seed}")
         yield Run(f"{variant}-{seed}-finetuned", name, tuning, ENGLISH, finetuned=True)
 
 
 def steps() -> Iterator[Run]:
     """Quality against the number of steps."""
-    for number in (125, 250, 500, 2000, 4000):
-        yield Run(f"both-{number}-steps", None, (f"training.max_steps={number}", "training.seed=1"), SHORT)
+    for number in (250, 4000):
+        for variant in ("both", "ebae"):
+            overrides = (f"training.max_steps={number}", "training.seed=1", *VARIANTS[variant])
+            yield Run(f"{variant}-{number}-steps", None, overrides, ENGLISH)
 
 
 def target() -> Iterator[Run]:
     """Adaptation on the very corpus that is searched, alone and after Wikipedia."""
-    for name, split in SHORT.items():
+    for name, split in {"squad": "dev", "cranfield": "test"}.items():
         overrides = (f"training.max_steps={STEPS}", "training.seed=1")
         yield Run(f"both-on-{name}", None, overrides, {name: split}, corpus=name)
         yield Run(f"both-1-then-on-{name}", "both-1", overrides, {name: split}, corpus=name)
@@ -157,12 +167,25 @@ class Study:
         with self._lock(run.name) as mine:
             return not mine
 
-    def measured(self, run: Run) -> dict[str, Measured] | None:
-        """What was measured of a run, if all of it was."""
+    def measured(self, run: Run) -> dict[str, dict[str, Measured]]:
+        """What was measured of a run by data set, a run more for other roles; nothing before all is."""
         paths = {name: self._measured(run.name, name) for name in run.data}
         if not all(path.exists() for path in paths.values()):
-            return None
-        return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+            return {}
+        found: dict[str, dict[str, Measured]] = {}
+        for name, path in paths.items():
+            for roles, measured in json.loads(path.read_text(encoding="utf-8")).items():
+                found.setdefault(f"{run.name}{roles}", {})[name] = measured
+        return found
+
+    def losses(self, run: Run) -> list[dict[str, float]]:
+        """The training's log, of what adapts."""
+        path = self._model(run.name) / "training.json"
+        if run.finetuned or not path.exists():
+            return []
+        terms = ("step", "ebae", "ebar", "lm")
+        log = json.loads(path.read_text(encoding="utf-8"))["log"]
+        return [{term: round(entry[term], 4) for term in terms if term in entry} for entry in log]
 
     def _model(self, name: str) -> Path:
         return self.work / "models" / name
@@ -208,18 +231,14 @@ class Study:
         model = load(self._model(run.name))
         model.max_seq_length = min(MAX_TOKENS, model.max_seq_length or MAX_TOKENS)
         for name in names:
-            found: Measured
-            split = run.data[name]
+            data, split = self.data / name, run.data[name]
             if name in PAIRS:
-                result = evaluate_similarity(model, read_pairs(self.data / name, split))
-                found = {"measure": "Spearman", "mean": result.spearman, "per_query": {}}
+                found = {"": _similarity(model, data, split)}
             else:
-                collection = open_collection(self.data / name, split)
-                evaluation = measure(DenseSystem(run.name, model), collection, ["nDCG@10"])
-                mean, values = evaluation.metrics["nDCG@10"], evaluation.per_query["nDCG@10"]
-                found = {"measure": "nDCG@10", "mean": mean, "per_query": values}
+                found = _retrieval(model, data, split, [""] if run.finetuned else list(ROLES))
             write_text_atomic(self._measured(run.name, name), json.dumps(found) + "\n")
-            say(f"{run.name}, {name}: {found['measure']} {found['mean']:.4f}")
+            for roles, measured in found.items():
+                say(f"{run.name}{roles}, {name}: {measured['measure']} {measured['mean']:.4f}")
 
     @contextmanager
     def _lock(self, name: str, *, wait: bool = False) -> Iterator[bool]:
@@ -231,6 +250,42 @@ class Study:
                 yield False
                 return
             yield True
+
+
+def _similarity(model: SentenceTransformer, data: Path, split: str) -> Measured:
+    """Spearman of the cosines of SELF embeddings, with the cosines."""
+    pairs = read_pairs(data, split)
+    sides = [encode_texts(model, [pair[side] for pair in pairs], role="document") for side in (0, 1)]
+    cosines = np.einsum("nd,nd->n", *(side.astype(np.float64) for side in sides))
+    return {
+        "measure": "Spearman",
+        "mean": correlate(cosines, pairs).spearman,
+        "per_query": {str(number): cosine for number, cosine in enumerate(cosines.tolist())},
+        "gold": {str(number): pair.score for number, pair in enumerate(pairs)},
+    }
+
+
+def _retrieval(
+    model: SentenceTransformer, data: Path, split: str, queries_in: Sequence[str]
+) -> dict[str, Measured]:
+    """nDCG@10 with queries in each of the roles; the documents are encoded once for all."""
+    collection = open_collection(data, split)
+    known: dict[tuple[str, ...], np.ndarray] = {}
+
+    class Remembering(DenseSystem):
+        def _encode(self, texts: list[str], role: Role) -> np.ndarray:
+            key = (role, *texts)
+            if key not in known:
+                known[key] = super()._encode(texts, role)
+            return known[key]
+
+    found: dict[str, Measured] = {}
+    for roles in queries_in:
+        system = Remembering(data.name, model, query_role=ROLES[roles])
+        evaluation = measure(system, collection, ["nDCG@10"])
+        mean, values = evaluation.metrics["nDCG@10"], evaluation.per_query["nDCG@10"]
+        found[roles] = {"measure": "nDCG@10", "mean": mean, "per_query": values}
+    return found
 
 
 def main() -> None:
@@ -245,7 +300,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="do nothing; write the results of what is done")
     args = parser.parse_args()
     study = Study(args.data, args.work, tiny=args.tiny)
-    runs = [run for part in args.parts for run in PARTS[part]()]
+    runs = [run for part in args.parts for run in PARTS[part]() if not args.tiny or run.name in TINY]
     if not args.table:
         waiting = runs
         while waiting:
@@ -255,7 +310,12 @@ def main() -> None:
                 if not any(map(study.is_taken, waiting)):
                     raise SystemExit(f"nothing to start from: {', '.join(run.name for run in waiting)}")
                 time.sleep(10)
-    write_results(args, {run.name: found for run in runs if (found := study.measured(run)) is not None})
+    facts = {
+        "settings": {"steps": STEPS, "next_token_steps": LM_STEPS, "seeds": SEEDS, "max_tokens": MAX_TOKENS},
+        "losses": {run.name: log for run in runs if (log := study.losses(run))},
+    }
+    found = {name: one for run in runs for name, one in study.measured(run).items()}
+    write_results(args, found, facts)
 
 
 if __name__ == "__main__":

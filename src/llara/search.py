@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llara.corpus import Document
+from llara.corpus.readers import read_lines
 from llara.encode import Role, document_text, encode_texts
 from llara.errors import ConfigError, InputError, ModelError
 from llara.files import write_text_atomic
@@ -186,31 +187,25 @@ def write_run(path: Path, run: Mapping[str, Mapping[str, float]], tag: str) -> N
 
 
 def read_run(path: Path) -> Run:
-    """Read a run in TREC's format; the rank column is not used, as in trec_eval.
+    """Read a run in TREC's format, plain or compressed; the rank column is not used, as in trec_eval.
 
     Raises:
         InputError: the file is missing, or a line does not have six columns, a finite score, a new document.
     """
     run: Run = {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the run {path}: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for where, line in read_lines(path):
         columns = line.split()
         if not columns:
             continue
         if len(columns) != 6:
-            raise InputError(
-                f"{path}:{number}: {len(columns)} columns, expected: query Q0 document rank score tag"
-            )
+            raise InputError(f"{where}: {len(columns)} columns, expected: query Q0 document rank score tag")
         query, _, document, _, score, _ = columns
         scores = run.setdefault(query, {})
         if document in scores:
-            raise InputError(f"{path}:{number}: document {document!r} occurs twice for query {query!r}")
+            raise InputError(f"{where}: document {document!r} occurs twice for query {query!r}")
         scores[document] = _number(score)
         if not math.isfinite(scores[document]):
-            raise InputError(f"{path}:{number}: score {score!r}, expected a finite number")
+            raise InputError(f"{where}: score {score!r}, expected a finite number")
     return run
 
 

@@ -1,5 +1,6 @@
 """What can go wrong when measures are typed: each is one clear error that leaves nothing, or is said."""
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -176,3 +177,56 @@ def test_another_data_set_of_the_same_name_is_not_resumed(
     assert "(contents)" in refused(capsys, *typed, "more/data", "--resume")
     assert main(["evaluate", "--out", "out", *typed, "data", "--resume"]) == 0
     assert [row["system"] for row in results()] == ["BM25", "run:good.trec"]
+
+
+@pytest.fixture
+def unfinished(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """An evaluation that was stopped after its first row, and what was typed."""
+    typed = ["--model", "none", "run:good.trec", "--dataset", "data"]
+    with monkeypatch.context() as patch:
+        patch.delattr("llara.evaluate.RunSystem.run")
+        with pytest.raises(AttributeError):
+            main(["evaluate", "--out", "out", *typed])
+    return typed
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("settings.json", "{"),
+        ("settings.json", "[]"),
+        ("data/BM25.json", ""),
+        ("data/BM25.json", "{}"),
+        ("data/BM25.json", '{"place": 0, "intervals": {}, "more": 1}'),
+        ("data/BM25.trec", "q1 Q0 d1 1 x BM25"),
+    ],
+)
+def test_what_was_damaged_is_not_resumed(
+    file: str, content: str, unfinished: list[str], capsys: Capture
+) -> None:
+    Path("out.partial", file).write_text(content, encoding="utf-8")
+    assert Path(file).name in refused(capsys, *unfinished, "--resume")
+    assert main(["evaluate", "--out", "out", *unfinished, "--overwrite"]) == 0
+
+
+def test_a_model_whose_files_changed_is_not_resumed(unfinished: list[str], capsys: Capture) -> None:
+    kept = Path("out.partial/data/BM25.json")
+    content = json.loads(kept.read_bytes())
+    content |= {"name": "llara-mini", "settings": {"fingerprint": "of another"}}
+    kept.write_text(json.dumps(content), encoding="utf-8")
+    assert "files of llara-mini have changed" in refused(capsys, *unfinished, "--resume")
+
+
+def test_a_run_is_measured_as_deep_as_it_is_and_read_compressed() -> None:
+    many = "".join(f"q1 Q0 x{n} {n} {5000 - n} x\n" for n in range(2000))
+    with gzip.open("deep.trec.gz", "wt", encoding="utf-8") as file:
+        file.write(f"\ufeff{many}q1 Q0 d1 2001 1 x\n")
+    asked = ["--measures", "RR", "--model", "run:deep.trec.gz", "--dataset", "data", "--out", "out"]
+    assert main(["evaluate", *asked, "--split", "again"]) == 0
+    assert results()[0]["metrics"] == {"RR": pytest.approx(1 / 2001)}
+
+
+def test_judgements_in_trecs_format_do_for_a_collection() -> None:
+    Path("data/qrels/test.tsv").write_text("q1 0 d1 1\nq2 0 d2 1\n", encoding="utf-8")
+    assert main(["evaluate", "--model", "run:good.trec", "--dataset", "data", "--out", "out"]) == 0
+    assert results()[0]["metrics"]["nDCG@10"] == 0.5  # type: ignore[index]

@@ -119,6 +119,8 @@ def read_beir(path: Path, split: str = "test") -> Collection:
 def read_qrels(path: Path) -> Qrels:
     """Read judgements: ``query-id``, ``corpus-id`` and ``score``, tab-separated, with a header or without.
 
+    Or in TREC's format, where 0 stands after the query.
+
     Raises:
         InputError: the file is missing or empty, a line is malformed, or a pair has two scores.
     """
@@ -152,10 +154,12 @@ def read_judgements(path: Path) -> Iterator[Judgement]:
         cells = tuple(line.split("\t"))
         if not line.strip() or (number == 0 and cells == QRELS_HEADER):
             continue
+        if len(cells) != 3 and len(columns := line.split()) == 4:
+            cells = (columns[0], *columns[2:])
         if len(cells) != 3 or not re.fullmatch(r"-?\d+", cells[2].strip()):
             raise InputError(
                 f"{where}: {line[:80]!r} is no judgement; expected query id, document id and a whole number, "
-                "tab-separated"
+                "tab-separated (or query, 0, document and number, as TREC has them)"
             )
         yield Judgement(where, cells[0], cells[1], int(cells[2]))
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llara.corpus.readers import read_lines
-from llara.datasets.collections import Qrels, qrels_file, read_qrels
+from llara.datasets.collections import qrels_file, read_qrels
 from llara.errors import ConfigError, InputError, OutputError
 from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run
 from llara.files import write_text_atomic
@@ -201,7 +199,7 @@ def compare_files(
     names = dict(zip([path.resolve() for path in paths], run_names(paths), strict=True))
     reference = None if baseline is None else names[baseline.resolve()]
     _check(list(names.values()), measures, test=test, baseline=reference, all_pairs=all_pairs, alpha=alpha)
-    judgements = _read_judgements(qrels_file(qrels, split) if qrels.is_dir() else qrels)
+    judgements = read_qrels(qrels_file(qrels, split) if qrels.is_dir() else qrels)
     loaded = {name: read_run(path) for path, name in names.items()}
     found = compare_runs(
         loaded, judgements, measures, test=test, baseline=reference, all_pairs=all_pairs, alpha=alpha
@@ -300,29 +298,6 @@ def _differences(
             )
         )
     return found
-
-
-# -- files
-
-
-def _read_judgements(path: Path) -> Qrels:
-    """Judgements in BEIR's format or TREC's, whichever the first line is in."""
-    first = next((line for _, line in read_lines(path) if line.strip()), "")
-    if first.count("\t") == 2 or len(first.split()) != 4:
-        return read_qrels(path)
-    qrels: Qrels = {}
-    for where, line in read_lines(path):
-        columns = line.split()
-        if not columns:
-            continue
-        if len(columns) != 4 or not re.fullmatch(r"-?\d+", columns[3]):
-            raise InputError(f"{where}: {line[:80]!r} is no judgement; expected: query 0 document relevance")
-        query, _, document, relevance = columns
-        if qrels.setdefault(query, {}).setdefault(document, int(relevance)) != int(relevance):
-            raise InputError(
-                f"{where}: query {query!r} and document {document!r} were judged otherwise above"
-            )
-    return qrels
 
 
 # -- tables

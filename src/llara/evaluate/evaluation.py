@@ -116,6 +116,8 @@ def evaluate(
         "ignore_identical_ids": asked.ignore_identical_ids,
     }
     store = Store(out, settings, overwrite=overwrite, resume=resume)
+    for kept in store.evaluations:
+        _check_same_files(kept)
     for spec in models:
         system: System | None = None
         for task in tasks:
@@ -147,6 +149,18 @@ def measure(
     """Ask one system about one collection, and measure what comes back."""
     task = RetrievalTask(collection, {}, {})
     return _retrieval(system, task, measures, depth)
+
+
+def _check_same_files(kept: Evaluation) -> None:
+    """Refuse to go on with the rows of a model that is another one now."""
+    from llara.model import fingerprint
+
+    before = kept.settings.get("fingerprint")
+    if before is not None and fingerprint(kept.name) != before:
+        raise ConfigError(
+            f"the files of {kept.name} have changed since {kept.dataset} was evaluated; start anew with "
+            "--overwrite"
+        )
 
 
 def _open_system(spec: str, asked: Asked) -> System:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ class Store:
         if resume:
             self._settings = None
             self._check_same(settings)
-            self.evaluations = [_read(path) for path in sorted(self.work.glob("*/*.json"), key=_place)]
+            found = [_read(path) for path in self.work.glob("*/*.json")]
+            self.evaluations = [evaluation for _, evaluation in sorted(found, key=itemgetter(0))]
             return
         if self.work.exists() and not overwrite:
             raise OutputError(
@@ -167,7 +169,7 @@ class Store:
         path = self.work / _SETTINGS
         if not path.is_file():
             raise InputError(f"there is no unfinished evaluation in {self.work}; start it without --resume")
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(_json(settings))
+        before, now = _read_json(path), json.loads(_json(settings))
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if changed:
             raise ConfigError(
@@ -176,21 +178,34 @@ class Store:
             )
 
 
-def _read(path: Path) -> Evaluation:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    del content["place"]
-    content["intervals"] = {measure: (low, high) for measure, (low, high) in content["intervals"].items()}
-    tuning = path.with_suffix(".tuning.trec")
-    return Evaluation(
-        **content,
-        run=read_run(runs) if (runs := path.with_suffix(".trec")).is_file() else {},
-        tuning=read_run(tuning) if tuning.is_file() else {},
-    )
+def _read(path: Path) -> tuple[int, Evaluation]:
+    """An evaluation and its place."""
+    content = _read_json(path)
+    tuning, run = path.with_suffix(".tuning.trec"), path.with_suffix(".trec")
+    try:
+        place: int = content.pop("place")
+        content["intervals"] = {measure: (low, high) for measure, (low, high) in content["intervals"].items()}
+        return place, Evaluation(
+            **content,
+            run=read_run(run) if run.is_file() else {},
+            tuning=read_run(tuning) if tuning.is_file() else {},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, error) from error
 
 
-def _place(path: Path) -> int:
-    place: int = json.loads(path.read_text(encoding="utf-8"))["place"]
-    return place
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict):
+        raise _damaged(path, TypeError(f"no JSON object but {type(content).__name__}"))
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is not as it was written ({error}); start anew with --overwrite")
 
 
 def _file_name(name: str) -> str:

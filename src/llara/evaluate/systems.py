@@ -138,7 +138,7 @@ class RunSystem:
         return Path(self.path.replace("{dataset}", dataset))
 
     def run(self, collection: StreamedCollection, *, depth: int) -> Run:
-        """See ``System.run``; the run as it is, cut to ``depth``."""
+        """See ``System.run``; the run as it is, however deep."""
         path = self.file(collection.name)
         found = read_run(path)
         if not found.keys() & collection.queries.keys():
@@ -146,7 +146,7 @@ class RunSystem:
                 f"{path}: of its {len(found):,} queries, such as {next(iter(found), '')!r}, none is judged "
                 f"in {collection.name}, whose queries are such as {next(iter(collection.queries))!r}"
             )
-        top = _top_documents(collection, depth)
+        top = _top_documents(collection, max(depth, *map(len, found.values())))
         for query, query_id in enumerate(collection.queries):
             scores = found.get(query_id, {})
             top.add(query, np.array(list(scores.values()), dtype=np.float64), list(scores))

@@ -1,0 +1,98 @@
+"""The adaptation study runs from its command line, small, goes on where it stopped, and counts right."""
+
+import json
+import lzma
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llara.corpus import Document
+from llara.datasets import Collection, write_beir
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SEARCHED = ("squad", "wikiqa", "covidqa", "cranfield", "cisi", "cacm")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Collections under the names of the study's, made of random words."""
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(3)
+    words = ["".join(generator.choice(list("aeioulnrst"), size=5)) for _ in range(300)]
+
+    def text(number: int) -> str:
+        return " ".join(generator.choice(words, size=number))
+
+    for name in (*SEARCHED, "squad-train-sentences", "medquad"):
+        corpus = {f"{n}": Document(id=f"{n}", text=text(30)) for n in range(20)}
+        queries = {f"q{n}": " ".join(corpus[n].text.split()[:6]) for n in corpus}
+        qrels = {f"q{n}": {n: 1} for n in corpus}
+        split = {"squad": "dev", "squad-train-sentences": "train", "medquad": "train"}.get(name, "test")
+        write_beir(folder / name, {split: Collection(name, corpus, queries, qrels)})
+    (folder / "stsb").mkdir()
+    pairs = [f"{text(5)}\t{text(5)}\t{n % 6}\n" for n in range(30)]
+    (folder / "stsb" / "test.tsv").write_text("sentence1\tsentence2\tscore\n" + "".join(pairs))
+    (folder / "wiki").mkdir()
+    with lzma.open(folder / "wiki" / "articles-00.jsonl.xz", "wt", encoding="utf-8") as file:
+        for n in range(240):
+            file.write(json.dumps({"id": str(n), "title": text(2), "text": text(200)}) + "\n")
+    return folder
+
+
+def study(data: Path, work: Path, *parts: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, BENCHMARKS / "adaptation_study.py", "--tiny", "--data", data, "--work", work]
+    return subprocess.run(
+        [*map(str, command), "--out", str(work / "study.json"), "--parts", *parts],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_study_makes_measures_and_compares_and_then_has_nothing_to_do(data: Path, tmp_path: Path) -> None:
+    done = study(data, tmp_path, "english-1", "target")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "study.json").read_text())
+    names = ["un-adapted", "un-adapted-1-finetuned", "both-1", "both-1-finetuned", "both-1-then-on-squad"]
+    assert sorted(result["runs"]) == sorted(names)
+    assert list(result["runs"]["both-1"]) == [*SEARCHED, "stsb"]
+    assert list(result["losses"]) == ["both-1", "both-1-then-on-squad"]
+    assert {"ebae", "ebar"} < result["losses"]["both-1"][-1].keys()
+    for name, system in result["systems"].items():
+        if "squad" in name:
+            continue
+        one = result["runs"][
+            {"un-adapted": name, "both": "both-1"}.get(name, f"{name.split(',')[0]}-1-finetuned")
+        ]
+        assert system["average"]["mean"] == pytest.approx(np.mean([one[n] for n in SEARCHED]), abs=2e-5)
+        for measured in system.values():
+            assert measured["interval"][0] <= measured["mean"] <= measured["interval"][1]
+    differences = {
+        (c["first"], c["data"]): c["difference"]
+        for c in result["comparisons"]
+        if c["second"].startswith("un-adapted")
+    }
+    runs = result["runs"]
+    for data_set in (*SEARCHED, "stsb"):
+        gain = runs["both-1"][data_set] - runs["un-adapted"][data_set]
+        assert differences["both", data_set] == pytest.approx(gain, abs=2e-5)
+        gain = runs["both-1-finetuned"][data_set] - runs["un-adapted-1-finetuned"][data_set]
+        assert differences["both, fine-tuned", data_set] == pytest.approx(gain, abs=2e-5)
+    assert "both, fine-tuned" in done.stdout
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*")}
+    (tmp_path / "measured" / "both-1.cisi.json").unlink()  # as if it had been killed before this
+    again = study(data, tmp_path, "english-1", "target")
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*")} == before
+    assert again.stdout == done.stdout
+    assert json.loads((tmp_path / "study.json").read_text()) == result
+
+
+def test_a_part_whose_start_nobody_makes_is_refused_by_name(data: Path, tmp_path: Path) -> None:
+    done = study(data, tmp_path, "target")
+    assert done.returncode == 1
+    assert "nothing to start from: both-1-then-on-squad" in done.stderr
