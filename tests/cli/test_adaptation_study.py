@@ -56,26 +56,30 @@ def test_the_study_makes_measures_and_compares_and_then_has_nothing_to_do(data: 
     done = study(data, tmp_path, "english-1", "target")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "study.json").read_text())
-    names = ["un-adapted", "un-adapted-1-finetuned", "both-1", "both-1-finetuned", "both-1-then-on-squad"]
-    assert sorted(result["runs"]) == sorted(names)
-    assert list(result["runs"]["both-1"]) == [*SEARCHED, "stsb"]
+    runs, systems = result["runs"], result["systems"]
+    tuned = {"un-adapted-1-finetuned", "both-1-finetuned"}
+    plain = {"un-adapted", "both-1", "both-1-then-on-squad"}
+    assert runs.keys() == tuned | plain | {f"{name}, SELF/SELF" for name in plain}
+    assert list(runs["both-1"]) == [*SEARCHED, "stsb"]
     assert list(result["losses"]) == ["both-1", "both-1-then-on-squad"]
     assert {"ebae", "ebar"} < result["losses"]["both-1"][-1].keys()
-    for name, system in result["systems"].items():
-        if "squad" in name:
-            continue
-        one = result["runs"][
-            {"un-adapted": name, "both": "both-1"}.get(name, f"{name.split(',')[0]}-1-finetuned")
-        ]
-        assert system["average"]["mean"] == pytest.approx(np.mean([one[n] for n in SEARCHED]), abs=2e-5)
-        for measured in system.values():
+    for system, run in (
+        ("un-adapted", "un-adapted"),
+        ("un-adapted, fine-tuned", "un-adapted-1-finetuned"),
+        ("both", "both-1"),
+        ("both, SELF/SELF", "both-1, SELF/SELF"),
+        ("both, fine-tuned", "both-1-finetuned"),
+    ):
+        mean = np.mean([runs[run][data_set] for data_set in SEARCHED])
+        assert systems[system]["average"]["mean"] == pytest.approx(mean, abs=2e-5)
+        for data_set, measured in systems[system].items():
             assert measured["interval"][0] <= measured["mean"] <= measured["interval"][1]
+            assert data_set == "average" or measured["seeds"] == [runs[run][data_set]]
     differences = {
         (c["first"], c["data"]): c["difference"]
         for c in result["comparisons"]
         if c["second"].startswith("un-adapted")
     }
-    runs = result["runs"]
     for data_set in (*SEARCHED, "stsb"):
         gain = runs["both-1"][data_set] - runs["un-adapted"][data_set]
         assert differences["both", data_set] == pytest.approx(gain, abs=2e-5)
