@@ -2,6 +2,7 @@
 
     LlaraError              the base: the command line prints it and exits 1
     |-- InputError          a corpus, query or qrels file is missing, empty or malformed
+    |   `-- BadLineError    one line of a corpus is, and could be left out
     |-- ConfigError         a recipe or ``--set`` holds an unknown key or a wrong value
     |-- ModelError          a model directory is missing, incomplete or cannot do what is asked
     |-- OutputError         the output exists already, or cannot be written
@@ -12,7 +13,15 @@ Each message says what was wrong, what was expected and what to do.
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "InputError", "LlaraError", "MissingExtraError", "ModelError", "OutputError"]
+__all__ = [
+    "BadLineError",
+    "ConfigError",
+    "InputError",
+    "LlaraError",
+    "MissingExtraError",
+    "ModelError",
+    "OutputError",
+]
 
 
 class LlaraError(Exception):
@@ -21,6 +30,10 @@ class LlaraError(Exception):
 
 class InputError(LlaraError):
     """A file given by the user is missing, empty or malformed; the message names file and line."""
+
+
+class BadLineError(InputError):
+    """A line of a corpus holds no document."""
 
 
 class ConfigError(LlaraError):

@@ -138,7 +138,13 @@ def test_what_stands_beside_the_output_stays() -> None:
 
 def test_settings_that_would_be_ignored_are_refused(capsys: Capture) -> None:
     data = ["--model", "none", "--dataset", "data"]
-    assert "--corpus is for --unlabelled" in refused(capsys, *data, "--corpus", "data")
+    for option, value in (("corpus", "data"), ("queries", "9"), ("passages", "9"), ("language", "en")):
+        assert f"--{option} is for --unlabelled" in refused(capsys, *data, f"--{option}", value)
+    assert "name a model" in refused(capsys, *data, "--hybrid", "rrf")
+    hybrid = ["--model", "run:good.trec", "--dataset", "data", "--hybrid", "rrf", "--no-bm25"]
+    assert "drop one" in refused(capsys, *hybrid)
+    compare = ["compare", "good.trec", "other.trec", "--qrels", "data/qrels/test.tsv", "--split", "test"]
+    assert "has no split" in refusal(capsys, *compare)
     assert "--hybrid weighted" in refused(capsys, *data, "--tune-split", "train")
     assert "--hybrid weighted" in refused(capsys, *data, "--tune-split", "train", "--hybrid", "rrf")
 
@@ -198,13 +204,22 @@ def unfinished(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("data/BM25.json", ""),
         ("data/BM25.json", "{}"),
         ("data/BM25.json", '{"place": 0, "intervals": {}, "more": 1}'),
+        ("data/BM25.json", {"metrics": {"nDCG@10": 0.5, "R@5": 0.5}}),
+        ("data/BM25.json", {"more": 1}),
+        ("data/BM25.trec", None),
         ("data/BM25.trec", "q1 Q0 d1 1 x BM25"),
     ],
 )
 def test_what_was_damaged_is_not_resumed(
-    file: str, content: str, unfinished: list[str], capsys: Capture
+    file: str, content: str | dict[str, object] | None, unfinished: list[str], capsys: Capture
 ) -> None:
-    Path("out.partial", file).write_text(content, encoding="utf-8")
+    path = Path("out.partial", file)
+    if content is None:
+        path.unlink()
+    elif isinstance(content, dict):
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), **content}), encoding="utf-8")
+    else:
+        path.write_text(content, encoding="utf-8")
     assert Path(file).name in refused(capsys, *unfinished, "--resume")
     assert main(["evaluate", "--out", "out", *unfinished, "--overwrite"]) == 0
 
@@ -230,3 +245,21 @@ def test_judgements_in_trecs_format_do_for_a_collection() -> None:
     Path("data/qrels/test.tsv").write_text("q1 0 d1 1\nq2 0 d2 1\n", encoding="utf-8")
     assert main(["evaluate", "--model", "run:good.trec", "--dataset", "data", "--out", "out"]) == 0
     assert results()[0]["metrics"]["nDCG@10"] == 0.5  # type: ignore[index]
+
+
+def test_a_bad_line_is_told_without_an_option_that_is_not_there(capsys: Capture) -> None:
+    Path("data/corpus.jsonl").write_text('{"_id": "d1", "title": "x"}\n', encoding="utf-8")
+    assert "--skip-bad" not in refused(capsys, "--model", "none", "--dataset", "data")
+    adapt = ["adapt", "--base", "llara-mini-base", "--corpus", "data/corpus.jsonl", "--out", "adapted"]
+    assert "--skip-bad" in refusal(capsys, *adapt)
+
+
+def test_a_measure_that_cannot_be_read_is_told_in_words(capsys: Capture) -> None:
+    data = ["--model", "none", "--dataset", "data", "--measures"]
+    assert "'nDCG@ten' ('ten' is no number" in refused(capsys, *data, "nDCG@ten")
+
+
+def test_the_headline_of_a_tie_names_both() -> None:
+    assert main(["evaluate", "--model", "run:good.trec", "--dataset", "data", "--out", "out"]) == 0
+    page = Path("out/table.html").read_text(encoding="utf-8")
+    assert "run:good.trec and BM25 reach nDCG@10 0.500 on data." in page

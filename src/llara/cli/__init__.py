@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from llara.cli.parser import build_parser
-from llara.errors import LlaraError
+from llara.errors import BadLineError, LlaraError
 
 __all__ = ["build_parser", "main"]
 
@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
         sys.stdout.flush()
     except LlaraError as error:
-        print(f"error: {error}", file=sys.stderr)
+        can_skip = isinstance(error, BadLineError) and hasattr(arguments, "skip_bad")
+        more = ". To count and leave out such lines: --skip-bad" if can_skip else ""
+        print(f"error: {error}{more}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

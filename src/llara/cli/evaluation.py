@@ -53,11 +53,11 @@ def add_evaluate(subparsers: Any) -> None:
         " passage to the next)",
     )
     parser.add_argument("--corpus", nargs="+", metavar="SOURCE", help="of --unlabelled: as for llara adapt")
-    parser.add_argument("--queries", type=positive, default=1000, metavar="N", help="of each unlabelled task")
+    parser.add_argument("--queries", type=positive, metavar="N", help="of each such task (default: 1000)")
     parser.add_argument(
-        "--passages", type=positive, default=20_000, metavar="N", help="of each unlabelled task's corpus"
+        "--passages", type=positive, metavar="N", help="of each such task's corpus (default: 20000)"
     )
-    parser.add_argument("--language", default="en", metavar="CODE", help="of --corpus (default: %(default)s)")
+    parser.add_argument("--language", metavar="CODE", help="of --corpus (default: en)")
     parser.add_argument("--split", metavar="NAME", help="split of data that have several (default: test)")
     add_out(parser, "where tables, metrics.json and runs go")
     parser.add_argument("--resume", action="store_true", help="go on with an evaluation that was stopped")
@@ -117,12 +117,10 @@ def add_compare(subparsers: Any) -> None:
         "--qrels",
         type=Path,
         required=True,
-        metavar="FILE",
+        metavar="FILE|DIR",
         help="judgements of BEIR (.tsv) or TREC, or a directory in BEIR's layout",
     )
-    parser.add_argument(
-        "--split", default="test", metavar="NAME", help="of such a directory (default: %(default)s)"
-    )
+    parser.add_argument("--split", metavar="NAME", help="of such a directory (default: test)")
     parser.add_argument("--measures", nargs="+", metavar="NAME", help="as for llara evaluate")
     parser.add_argument(
         "--test",
@@ -144,8 +142,12 @@ def add_compare(subparsers: Any) -> None:
 def run_evaluate(args: argparse.Namespace) -> None:
     from llara.evaluate import Asked, Reading, evaluate
 
-    if args.corpus and not args.unlabelled:
-        raise ConfigError("--corpus is for --unlabelled; a data set of --dataset has a corpus of its own")
+    if not args.unlabelled:
+        for name in ("corpus", "queries", "passages", "language"):
+            if getattr(args, name) is not None:
+                raise ConfigError(f"--{name} is for --unlabelled; a data set of --dataset is taken as it is")
+    if args.hybrid and args.no_bm25:
+        raise ConfigError("--hybrid fuses each model with BM25, which --no-bm25 leaves out; drop one of them")
     models = list(args.model)
     if not args.no_bm25 and not any(spec.lower() in ("bm25", "none") for spec in models):
         models.append("bm25")
@@ -192,9 +194,9 @@ def _unlabelled(args: argparse.Namespace) -> list[StreamedCollection]:
         raise ConfigError("--unlabelled makes its tasks of a corpus; name one with --corpus")
     built = unlabelled_tasks(
         read_documents(args.corpus),
-        queries=args.queries,
-        max_documents=args.passages,
-        language=None if args.language == "none" else args.language,
+        queries=args.queries or 1000,
+        max_documents=args.passages or 20_000,
+        language=None if args.language == "none" else args.language or "en",
     )
     for name, reason in {**built.not_built, **built.notes}.items():
         say(f"{name}: {reason}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, Skipped, document_from_record
 from llara.corpus.readers import DATA_SUFFIXES, SETTINGS_SUFFIX, TEXT_SUFFIXES, Rows, open_rows, suffix_of
-from llara.errors import InputError
+from llara.errors import BadLineError, InputError
 
 __all__ = ["read_documents"]
 
@@ -75,7 +75,7 @@ def _documents(
                 document = parse(where, row)
             except InputError as error:
                 if skipped is None:
-                    raise InputError(f"{error}. To count and leave out such lines: --skip-bad") from error
+                    raise BadLineError(str(error)) from error
                 skipped.add(str(error))
                 title_before = ""  # what the bad line held is missing between its neighbours
                 continue

@@ -176,8 +176,8 @@ def _find(name: str | Path, split: str | None) -> tuple[StreamedCollection, str 
     if match is None or path.exists():
         raise InputError(
             f"{name}: no such collection; expected a directory in BEIR's layout (corpus.jsonl, "
-            "queries.jsonl, qrels/), an id of ir_datasets such as beir/scifact/test, or a repository of the "
-            "Hugging Face Hub such as BeIR/scifact"
+            "queries.jsonl, qrels/), an id of ir_datasets such as beir/scifact/test, a repository of the "
+            f"Hugging Face Hub such as BeIR/scifact, or a suite: {', '.join(_SUITES)}, {LOCAL_PREFIX}DIR"
         )
     owner = match["name"].partition("/")[0].lower()
     beir = _beir_name(match["name"]) if owner in _BEIR_OWNERS else None

@@ -169,7 +169,7 @@ def compare_files(
     runs: Sequence[Path],
     qrels: Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     measures: Sequence[str] = DEFAULT_MEASURES,
     test: Test = "randomization",
     baseline: Path | None = None,
@@ -182,7 +182,7 @@ def compare_files(
 
     Args:
         qrels: judgements in BEIR's format (query, document, relevance, tab-separated) or TREC's (query, 0,
-            document, relevance), or a directory in BEIR's layout, whose ``split`` is taken.
+            document, relevance), or a directory in BEIR's layout, whose ``split`` is taken (default: test).
         baseline: one of ``runs``, or one more.
         out: write the comparison here, as JSON.
 
@@ -199,7 +199,11 @@ def compare_files(
     names = dict(zip([path.resolve() for path in paths], run_names(paths), strict=True))
     reference = None if baseline is None else names[baseline.resolve()]
     _check(list(names.values()), measures, test=test, baseline=reference, all_pairs=all_pairs, alpha=alpha)
-    judgements = read_qrels(qrels_file(qrels, split) if qrels.is_dir() else qrels)
+    if split is not None and qrels.is_file():
+        raise ConfigError(
+            f"the judgements {qrels} are a file, which has no split {split!r}; drop one of them"
+        )
+    judgements = read_qrels(qrels_file(qrels, split or "test") if qrels.is_dir() else qrels)
     loaded = {name: read_run(path) for path, name in names.items()}
     found = compare_runs(
         loaded, judgements, measures, test=test, baseline=reference, all_pairs=all_pairs, alpha=alpha

@@ -91,6 +91,8 @@ def evaluate(
     if out is not None:
         check_output(out, overwrite=overwrite)
     models = [_BM25_SPEC if spec.lower() in (_BM25_SPEC, "none") else spec for spec in models]
+    if hybrid and set(models) == {_BM25_SPEC}:
+        raise ConfigError("a hybrid fuses a model with BM25; name a model with --model")
     models = list(dict.fromkeys([_BM25_SPEC, *models] if hybrid else models))
     tasks = open_tasks(
         datasets,

@@ -117,9 +117,9 @@ def _parse_measure(name: str) -> Any:
     measure = ir_measures.measures.registry.get(node.id)
     if measure is None:
         raise ValueError("no such measure")
-    measure = measure(**{str(each.arg): ast.literal_eval(each.value) for each in settings})
+    measure = measure(**{str(each.arg): _literal(each.value) for each in settings})
     if at is not None:
-        measure = measure @ ast.literal_eval(at)
+        measure = measure @ _literal(at)
     for setting, needed in measure.SUPPORTED_PARAMS.items():
         if needed.required and setting not in measure.params:
             raise ValueError(f"needs a {setting} after an @")
@@ -127,6 +127,13 @@ def _parse_measure(name: str) -> Any:
         raise ValueError("no installed program computes it")
     _check_settings(measure.params)
     return measure
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise ValueError(f"{ast.unparse(node)!r} is no number, text or list") from error
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:

@@ -126,8 +126,8 @@ class Store:
             if evaluation.tuning:
                 write_run(path.with_suffix(".tuning.trec"), evaluation.tuning, tag)
             content = asdict(evaluation)
-            del content["run"], content["tuning"]
-            write_text_atomic(path, _json({"place": len(self.evaluations), **content}))
+            files = {name: bool(content.pop(name)) for name in ("run", "tuning")}
+            write_text_atomic(path, _json({"place": len(self.evaluations), "files": files, **content}))
         self.evaluations.append(evaluation)
         return evaluation
 
@@ -158,7 +158,11 @@ class Store:
             if self.out.exists():
                 retired = self.work.with_name(f".{self.work.name}.{os.getpid()}.old")
                 os.replace(self.out, retired)
-                os.replace(self.work, self.out)
+                try:
+                    os.replace(self.work, self.out)
+                except OSError:
+                    os.replace(retired, self.out)
+                    raise
                 shutil.rmtree(retired)
             else:
                 os.replace(self.work, self.out)
@@ -181,15 +185,15 @@ class Store:
 def _read(path: Path) -> tuple[int, Evaluation]:
     """An evaluation and its place."""
     content = _read_json(path)
-    tuning, run = path.with_suffix(".tuning.trec"), path.with_suffix(".trec")
     try:
         place: int = content.pop("place")
+        has = content.pop("files")
+        run = read_run(path.with_suffix(".trec")) if has["run"] else {}
+        tuning = read_run(path.with_suffix(".tuning.trec")) if has["tuning"] else {}
         content["intervals"] = {measure: (low, high) for measure, (low, high) in content["intervals"].items()}
-        return place, Evaluation(
-            **content,
-            run=read_run(run) if run.is_file() else {},
-            tuning=read_run(tuning) if tuning.is_file() else {},
-        )
+        if content["metrics"].keys() != (content["per_query"] or content["metrics"]).keys():
+            raise ValueError("means and values by query are of other measures")
+        return place, Evaluation(**content, run=run, tuning=tuning)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, error) from error
 

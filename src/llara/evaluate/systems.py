@@ -219,7 +219,10 @@ def check_system(spec: str, datasets: Iterable[str]) -> None:
     if kind == "run":
         for path in map(RunSystem(spec, name).file, datasets):
             if not path.is_file():
-                raise InputError(f"{path}: no such run; expected a file in TREC's format")
+                raise InputError(
+                    f"{path}: no such run; expected a file in TREC's format ({{dataset}} in its path becomes "
+                    "the data set's name)"
+                )
     elif kind != "bm25":
         from llara.model import resolve
 

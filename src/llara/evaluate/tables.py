@@ -305,11 +305,13 @@ def _finding(groups: Sequence[_Group]) -> str:
     known = {name: mean for name, mean in means.items() if mean is not None}
     if not known:
         return f"No system was evaluated on all of {len(group.datasets)} data sets."
-    best = max(known, key=known.__getitem__)
+    printed = f"{max(known.values()):.3f}"
+    best = [name for name, mean in known.items() if f"{mean:.3f}" == printed]
     labels = list(group.datasets)
     where = f"on {labels[0]}" if len(labels) == 1 else f"on average over {len(labels)} data sets"
-    among = f", the best of {len(known)} systems" if len(known) > 1 else ""
-    return f"{best} reaches {measure} {known[best]:.3f} {where}{among}."
+    among = f", the best of {len(known)} systems" if len(known) > len(best) else ""
+    reach = "reaches" if len(best) == 1 else "reach"
+    return f"{' and '.join(best)} {reach} {measure} {printed} {where}{among}."
 
 
 def _facts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
@@ -318,7 +320,7 @@ def _facts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
     for each in evaluations:
         of_system = settings.setdefault(each.name, {})
         for key, value in each.settings.items():
-            if value not in of_system.setdefault(key, []):
+            if value is not None and value not in of_system.setdefault(key, []):
                 of_system[key].append(value)
     return {
         name: "; ".join(f"{key} {' or '.join(map(json.dumps, values))}" for key, values in of_system.items())
