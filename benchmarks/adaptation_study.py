@@ -11,23 +11,21 @@ from __future__ import annotations
 import fcntl
 import json
 import lzma
+import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
-from measure import make_parser, say
-from sentence_transformers import SentenceTransformer
-from study_results import Measured, write_results
+from measure import alternate, make_parser, say
+from study_measures import ROLES, Measured, retrieval, similarity
+from study_results import write_results
 
 from llara.adapt import adapt
 from llara.config import AdaptConfig, FinetuneConfig, apply_overrides, load_recipe
-from llara.datasets import open_collection
-from llara.encode import Role, encode_texts
-from llara.evaluate import DenseSystem, measure
-from llara.evaluate.similarity import correlate, read_pairs
 from llara.files import write_text_atomic
 from llara.finetune import finetune
 from llara.model import MINI_BASE, convert, load
@@ -60,7 +58,6 @@ VARIANTS = {
         f"training.max_steps={LM_STEPS}",
     ],
 }
-ROLES: dict[str, Role] = {"": "query", ", SELF/SELF": "document"}  # of queries; documents have SELF
 TINY = ("un-adapted", "un-adapted-1-finetuned", "both-1", "both-1-finetuned", "both-1-then-on-squad")
 FINETUNING = [
     "pairs.negatives=0",
@@ -187,6 +184,31 @@ class Study:
         log = json.loads(path.read_text(encoding="utf-8"))["log"]
         return [{term: round(entry[term], 4) for term in terms if term in entry} for entry in log]
 
+    def seconds_per_step(self) -> dict[str, float]:
+        """Of each way to adapt, from runs of few and of many steps; the ways take turns."""
+        kept, folder = self.work / "seconds.json", self.work / "seconds"
+        if not kept.exists():
+            folder.mkdir(exist_ok=True)
+            with self._corpus("wiki").open(encoding="utf-8") as file:
+                write_text_atomic(folder / "corpus.jsonl", "".join(islice(file, 20)))
+
+            def train(variant: str, steps: int) -> None:
+                settings = [*VARIANTS[variant], f"training.max_steps={steps}", "objective.center=false"]
+                config = apply_overrides(load_recipe("mini-adapt", AdaptConfig), settings)
+                corpus = [str(folder / "corpus.jsonl")]
+                adapt(base=MINI_BASE, corpus=corpus, out=folder / "out", config=config, overwrite=True)
+
+            few, many = (1, 2) if self.tiny else (10, 50)
+            sides = {f"{v} {steps}": partial(train, v, steps) for v in VARIANTS for steps in (few, many)}
+            found = alternate(sides, repetitions=3)
+            median = {side: statistics.median(seconds) for side, seconds in found.items()}
+            taken = {
+                v: round((median[f"{v} {many}"] - median[f"{v} {few}"]) / (many - few), 4) for v in VARIANTS
+            }
+            write_text_atomic(kept, json.dumps(taken) + "\n")
+        seconds: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+        return seconds
+
     def _model(self, name: str) -> Path:
         return self.work / "models" / name
 
@@ -233,9 +255,9 @@ class Study:
         for name in names:
             data, split = self.data / name, run.data[name]
             if name in PAIRS:
-                found = {"": _similarity(model, data, split)}
+                found = {"": similarity(model, data, split)}
             else:
-                found = _retrieval(model, data, split, [""] if run.finetuned else list(ROLES))
+                found = retrieval(model, data, split, [""] if run.finetuned else list(ROLES))
             write_text_atomic(self._measured(run.name, name), json.dumps(found) + "\n")
             for roles, measured in found.items():
                 say(f"{run.name}{roles}, {name}: {measured['measure']} {measured['mean']:.4f}")
@@ -252,42 +274,6 @@ class Study:
             yield True
 
 
-def _similarity(model: SentenceTransformer, data: Path, split: str) -> Measured:
-    """Spearman of the cosines of SELF embeddings, with the cosines."""
-    pairs = read_pairs(data, split)
-    sides = [encode_texts(model, [pair[side] for pair in pairs], role="document") for side in (0, 1)]
-    cosines = np.einsum("nd,nd->n", *(side.astype(np.float64) for side in sides))
-    return {
-        "measure": "Spearman",
-        "mean": correlate(cosines, pairs).spearman,
-        "per_query": {str(number): cosine for number, cosine in enumerate(cosines.tolist())},
-        "gold": {str(number): pair.score for number, pair in enumerate(pairs)},
-    }
-
-
-def _retrieval(
-    model: SentenceTransformer, data: Path, split: str, queries_in: Sequence[str]
-) -> dict[str, Measured]:
-    """nDCG@10 with queries in each of the roles; the documents are encoded once for all."""
-    collection = open_collection(data, split)
-    known: dict[tuple[str, ...], np.ndarray] = {}
-
-    class Remembering(DenseSystem):
-        def _encode(self, texts: list[str], role: Role) -> np.ndarray:
-            key = (role, *texts)
-            if key not in known:
-                known[key] = super()._encode(texts, role)
-            return known[key]
-
-    found: dict[str, Measured] = {}
-    for roles in queries_in:
-        system = Remembering(data.name, model, query_role=ROLES[roles])
-        evaluation = measure(system, collection, ["nDCG@10"])
-        mean, values = evaluation.metrics["nDCG@10"], evaluation.per_query["nDCG@10"]
-        found[roles] = {"measure": "nDCG@10", "mean": mean, "per_query": values}
-    return found
-
-
 def main() -> None:
     """Do what is not done yet, then write the results of what is there."""
     parser = make_parser(
@@ -297,6 +283,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="where squad, wiki and the others are")
     parser.add_argument("--work", type=Path, required=True, help="where models and measurements go")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="do only these")
+    parser.add_argument("--seconds", action="store_true", help="also measure what a step takes; be alone")
     parser.add_argument("--table", action="store_true", help="do nothing; write the results of what is done")
     args = parser.parse_args()
     study = Study(args.data, args.work, tiny=args.tiny)
@@ -311,6 +298,7 @@ def main() -> None:
                     raise SystemExit(f"nothing to start from: {', '.join(run.name for run in waiting)}")
                 time.sleep(10)
     facts = {
+        "seconds_per_step": study.seconds_per_step() if args.seconds else {},
         "settings": {"steps": STEPS, "next_token_steps": LM_STEPS, "seeds": SEEDS, "max_tokens": MAX_TOKENS},
         "losses": {run.name: log for run in runs if (log := study.losses(run))},
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 from measure import say
 
+from llara.files import write_text_atomic
 from llara.report.figures import Points, Value, bars, lines
 
 AVERAGE = "average"
@@ -40,16 +41,27 @@ Results = Mapping[str, Any]
 
 
 def main() -> None:
-    """Read the results, write the figures, print the tables."""
+    """Read the results, write the figures, and put the tables into their places in the page."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("results", type=Path, help="adaptation_study.json")
-    parser.add_argument("folder", type=Path, help="where the SVG files go")
+    parser.add_argument(
+        "page", type=Path, help="docs/study.md; the figures go to the folder figures beside it"
+    )
     args = parser.parse_args()
     results = json.loads(args.results.read_text(encoding="utf-8"))
-    args.folder.mkdir(parents=True, exist_ok=True)
-    draw(results, args.folder)
-    say(f"wrote {', '.join(sorted(path.name for path in args.folder.glob('study-*.svg')))}")
-    print("\n".join(f"{title}\n\n{text}\n" for title, text in tables(results).items()))
+    folder = args.page.with_name("figures")
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(results, folder)
+    write_text_atomic(args.page, filled(args.page.read_text(encoding="utf-8"), results))
+    say(f"wrote {args.page.name}, {', '.join(sorted(path.name for path in folder.glob('study-*.svg')))}")
+
+
+def filled(page: str, results: Results) -> str:
+    """The page with each table between ``<!-- NAME -->`` and ``<!-- end -->`` as the results have it."""
+    for name, table in tables(results).items():
+        marks = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        page = marks.sub(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", page)
+    return page
 
 
 def draw(results: Results, folder: Path) -> None:
@@ -72,6 +84,8 @@ def draw(results: Results, folder: Path) -> None:
 def tables(results: Results) -> dict[str, str]:
     """Title -> table in Markdown."""
     found = {name: _means(results["systems"], after) for name, after in USES.items()}
+    if results["seconds_per_step"]:
+        found["seconds"] = _seconds(results["seconds_per_step"])
     found["claims"] = _claims(results["comparisons"])
     others = {
         "steps": r"^(both|ebae)-\d+-steps$",
@@ -129,6 +143,13 @@ def _claims(comparisons: Sequence[Mapping[str, Any]]) -> str:
             ]
         )
     return _markdown(rows)
+
+
+def _seconds(taken: Mapping[str, float]) -> str:
+    ways = [way for way in WAYS if way in taken]
+    seconds = ["seconds a step", *(f"{taken[way]:.2f}" for way in ways)]
+    shares = ["of one pass", *(f"{taken[way] / taken['both']:.2f}" for way in ways)]
+    return _markdown([["", *(NAMES[way] for way in ways)], seconds, shares])
 
 
 def _runs(runs: Mapping[str, Mapping[str, float]]) -> str:

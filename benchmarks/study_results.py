@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
 from measure import machine, report
 from scipy.stats import rankdata
+from study_measures import Measured
 
 from llara.significance import (
     bootstrap_interval,
@@ -18,7 +19,7 @@ from llara.significance import (
     paired_randomization_test,
 )
 
-__all__ = ["Measured", "Run", "write_results"]
+__all__ = ["Run", "write_results"]
 
 AVERAGE = "average"  # of the collections that are searched, each counting alike
 CLAIMS = (  # first less second
@@ -35,15 +36,6 @@ CLAIMS = (  # first less second
 )
 _SEEDED = re.compile(r"^(?P<variant>.+?)-(?P<seed>\d+)(?P<finetuned>-finetuned)?(?P<roles>, SELF/SELF)?$")
 _ROUNDS = 2000
-
-
-class Measured(TypedDict):
-    """One model on one data set: by query; or by pair of sentences, whose scores by people are ``gold``."""
-
-    measure: str
-    mean: float
-    per_query: dict[str, float]
-    gold: NotRequired[dict[str, float]]
 
 
 Run = Mapping[str, Measured]
