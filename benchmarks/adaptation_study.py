@@ -200,7 +200,7 @@ class Study:
 
             few, many = (1, 2) if self.tiny else (10, 50)
             sides = {f"{v} {steps}": partial(train, v, steps) for v in VARIANTS for steps in (few, many)}
-            found = alternate(sides, repetitions=3)
+            found = alternate(sides, repetitions=2)
             median = {side: statistics.median(seconds) for side, seconds in found.items()}
             taken = {
                 v: round((median[f"{v} {many}"] - median[f"{v} {few}"]) / (many - few), 4) for v in VARIANTS
