@@ -16,7 +16,7 @@ from llara.report.figures import Points, Value, bars, lines
 
 AVERAGE = "average"
 WAYS = ("un-adapted", "centred", "next-token", "ebar", "ebae", "two-passes", "both")
-BARS = ("un-adapted", "centred", "next-token", "ebar", "ebae", "both")
+BARS = ("un-adapted", "next-token", "ebar", "ebae", "both")
 NAMES = {
     "centred": "un-adapted, centred",
     "next-token": "next token",
