@@ -27,8 +27,7 @@ class Bm25Index:
     English stop words, stemmed by Snowball; a run of Chinese, Japanese or Korean characters becomes its
     overlapping pairs, as in Lucene's CJKAnalyzer. A text that shares no word with the query scores 0.
 
-    Memory: 8 bytes for each different word of each text, 20 while it is built (55 if bm25s builds it), and
-    the vocabulary.
+    Memory: 8 bytes for each different word of each text, 20 while it is built, and the vocabulary.
 
     Raises:
         InputError: there are no texts, or not one word in all of them.

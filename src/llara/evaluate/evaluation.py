@@ -118,8 +118,8 @@ def evaluate(
         "ignore_identical_ids": asked.ignore_identical_ids,
     }
     store = Store(out, settings, overwrite=overwrite, resume=resume)
-    for kept in store.evaluations:
-        _check_same_files(kept)
+    for kept in {evaluation.name: evaluation for evaluation in store.evaluations}.values():
+        _check_same_files(kept)  # once a model: all of its files are read
     for spec in models:
         system: System | None = None
         for task in tasks:
