@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -112,8 +113,9 @@ def lay_out(
     tail = sum(len(branch.ids) for branch in branches)
     lengths = [sum(len(trunks[i]) + tail for i in row) for row in rows]
     width = max([*lengths, row_tokens or 0])
-    ids, positions = torch.full((len(rows), width), pad_id), torch.zeros(len(rows), width, dtype=torch.long)
-    document, branch_of = torch.full((len(rows), width), -1), torch.zeros(len(rows), width, dtype=torch.long)
+    ids_BT, positions_BT, document_BT, branch_BT = (
+        np.full((len(rows), width), filler, dtype=np.int64) for filler in (pad_id, 0, -1, 0)
+    )
     slots: dict[int, list[tuple[int, int]]] = {}
     for r, row in enumerate(rows):
         at = width - lengths[r] if pad_left else 0
@@ -123,16 +125,17 @@ def lay_out(
             for b, part in enumerate([trunk, *(branch.ids for branch in branches)]):
                 first = 0 if b == 0 else len(trunk)
                 span = slice(at, at + len(part))
-                ids[r, span] = torch.tensor(part, dtype=torch.long)
-                positions[r, span] = torch.arange(first, first + len(part))
-                document[r, span] = d
-                branch_of[r, span] = b
+                ids_BT[r, span] = part
+                positions_BT[r, span] = range(first, first + len(part))
+                document_BT[r, span] = d
+                branch_BT[r, span] = b
                 at += len(part)
                 if b > 0:
                     slots[index] += [(r, at - s) for s in range(branches[b - 1].num_slots, 0, -1)]
     places = [place for index in range(len(trunks)) for place in slots[index]]
     slot_rows, slot_columns = torch.tensor(places, dtype=torch.long).reshape(-1, 2).unbind(1)
-    return Joint(ids, positions, document, branch_of, slot_rows, slot_columns)
+    ids, positions, document, branch = map(torch.from_numpy, (ids_BT, positions_BT, document_BT, branch_BT))
+    return Joint(ids, positions, document, branch, slot_rows, slot_columns)
 
 
 def visible(same_document: Tensor, not_later: Tensor, key_branch: Tensor, query_branch: Tensor) -> Tensor:

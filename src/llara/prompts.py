@@ -221,7 +221,13 @@ class Prompts:
 
     def _batch_ids(self, texts: Sequence[str]) -> list[list[int]]:
         # verbose: the library would warn of texts longer than its model takes; they are cut later
-        encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,  # to make it takes as long as the ids
+            return_token_type_ids=False,
+            verbose=False,
+        )
         return [list(ids) for ids in encoded["input_ids"]]
 
     def _ids_after_text(self, tail: str) -> list[int]:

@@ -163,7 +163,8 @@ def test_flags_stay_as_they_are() -> None:
         " --print-config --set --split",
         "finetune": "--adapter-only --config --corpus --model --out --overwrite --print-config --resume"
         " --rounds --set --split --train",
-        "adapt": "--base --config --corpus --out --overwrite --print-config --resume --set --skip-bad",
+        "adapt": "--base --config --corpus --out --overwrite --print-config --resume --set --skip-bad"
+        " --store",
         "convert": "--base --max-tokens --out --overwrite --preset",
         "encode": "--batch-size --id-field --input --model --no-titles --out --overwrite --role --skip-bad"
         " --text-field --title-field",

@@ -298,6 +298,22 @@ def test_skipped_lines_are_counted_and_shown(workspace: Path) -> None:
     assert "mixed.jsonl:1" in done.stderr
 
 
+def test_a_kept_store_gives_the_same_model_and_is_refused_for_another_corpus(
+    workspace: Path, whole: Path
+) -> None:
+    kept = ("--store", "kept")
+    succeed(llara(*adapt("first", flags=kept), cwd=workspace))
+    written = (workspace / "kept" / "ids.bin").stat().st_mtime_ns
+    done = llara(*adapt("refused", "corpus.segment_tokens=100", flags=kept), cwd=workspace)
+    assert_one_error(done, "tokenized corpus in kept was made with another segments")
+    succeed(llara(*adapt("second", flags=kept), cwd=workspace))
+    assert (workspace / "kept" / "ids.bin").stat().st_mtime_ns == written
+    whole_bytes = (whole / "model.safetensors").read_bytes()
+    assert all(
+        (workspace / out / "model.safetensors").read_bytes() == whole_bytes for out in ("first", "second")
+    )
+
+
 def damaged(folder: Path) -> None:
     shutil.copytree(folder / "base", folder / "damaged")
     os.truncate(folder / "damaged" / "model.safetensors", 1000)

@@ -28,6 +28,7 @@ __all__ = [
     "load_prompts",
     "tasks_of",
     "tokenized_corpus",
+    "write_store",
 ]
 
 
@@ -55,7 +56,7 @@ def tasks_of(config: AdaptConfig) -> tuple[Task, ...]:
 
 
 def tokenized_corpus(
-    work: Path,
+    directory: Path,
     arguments: TrainingArguments,
     base: str,
     corpus: Sequence[str | Path],
@@ -64,39 +65,66 @@ def tokenized_corpus(
     *,
     skip_bad: bool,
 ) -> TokenStore:
-    """The tokenized corpus: opened if this run made it already, else made now by the first process."""
-    directory = work / "corpus"
-    made_from = {
-        "base": base,
-        "corpus": [_source_facts(source) for source in corpus],
-        "preset": prompts.preset.name,
-        "segments": to_dict(config.corpus),
-        "stop_words": config.objective.stop_words,
-    }
+    """The tokenized corpus: opened if it stands in ``directory`` already, else made now by the first process.
+
+    Raises:
+        InputError: the corpus is missing, empty or malformed.
+        ConfigError: what stands there was made from something else.
+    """
     with arguments.main_process_first(local=False, desc="reading the corpus"):
         if arguments.process_index == 0 and not (directory / "store.json").exists():
-            skipped = Skipped() if skip_bad else None
-            longest = prompts.text_limit(config.corpus.segment_tokens, tasks_of(config))
-            build_store(
-                _segments(corpus, prompts, config, skipped, max_tokens=longest),
-                prompts,
-                directory,
-                made_from=made_from,
-                max_tokens=longest,
-                drop_words=load_stop_words(config.objective.stop_words),
-            )
-            if skipped is not None and skipped.count:
-                say(str(skipped))
+            write_store(directory, base, corpus, prompts, config, skip_bad=skip_bad)
     if not (directory / "store.json").exists():
         raise InputError("the first process could not read the corpus; its message says why")
-    if json.loads((directory / "store.json").read_text(encoding="utf-8")) != made_from:
+    found = json.loads((directory / "store.json").read_text(encoding="utf-8"))
+    wanted = _made_from(base, corpus, prompts, config)
+    if found != wanted:
+        changed = ", ".join(sorted(key for key in wanted if found.get(key) != wanted[key]))
         raise ConfigError(
-            f"the corpus, the base model or the settings of {work} differ from this call's; "
-            "resume with the same ones, or start anew with --overwrite"
+            f"the tokenized corpus in {directory} was made with another {changed} than this call's;"
+            " call with the same, name another --store, or start anew with --overwrite"
         )
     store = TokenStore.open(directory)
     say(f"{len(store):,} segments, {len(store.ids):,} tokens")
     return store
+
+
+def write_store(
+    directory: Path,
+    base: str,
+    corpus: Sequence[str | Path],
+    prompts: Prompts,
+    config: AdaptConfig,
+    *,
+    skip_bad: bool = False,
+) -> None:
+    """Read, cut and tokenize the corpus into ``directory``, as the settings say."""
+    skipped = Skipped() if skip_bad else None
+    longest = prompts.text_limit(config.corpus.segment_tokens, tasks_of(config))
+    build_store(
+        _segments(corpus, prompts, config, skipped, max_tokens=longest),
+        prompts,
+        directory,
+        made_from=_made_from(base, corpus, prompts, config),
+        max_tokens=longest,
+        drop_words=load_stop_words(config.objective.stop_words),
+    )
+    if skipped is not None and skipped.count:
+        say(str(skipped))
+
+
+def _made_from(
+    base: str, corpus: Sequence[str | Path], prompts: Prompts, config: AdaptConfig
+) -> dict[str, Any]:
+    """All that decides what a store holds; how much of a segment is text depends on the tasks' prompts."""
+    return {
+        "base": base,
+        "corpus": [_source_facts(source) for source in corpus],
+        "preset": prompts.preset.name,
+        "tasks": list(tasks_of(config)),
+        "segments": to_dict(config.corpus),
+        "stop_words": config.objective.stop_words,
+    }
 
 
 def _source_facts(source: str | Path) -> dict[str, Any]:

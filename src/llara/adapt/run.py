@@ -66,6 +66,7 @@ def adapt(
     corpus: Sequence[str | Path],
     out: Path,
     config: AdaptConfig,
+    store: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     skip_bad: bool = False,
@@ -91,12 +92,14 @@ def adapt(
     check_devices(arguments)
     make_work(work, arguments, resume=resume, overwrite=overwrite)
     try:
-        store = tokenized_corpus(work, arguments, base, corpus, prompts, config, skip_bad=skip_bad)
-        trainer = _trainer(work, arguments, store, tokenizer, prompts, base, config, resume=resume)
+        tokens = tokenized_corpus(
+            store or work / "corpus", arguments, base, corpus, prompts, config, skip_bad=skip_bad
+        )
+        trainer = _trainer(work, arguments, tokens, tokenizer, prompts, base, config, resume=resume)
         log = _train(trainer, work, resume=resume)
         if trainer.is_world_process_zero():
             _finish(
-                trainer, prompts, store, out, work, base=base, config=config, log=log, overwrite=overwrite
+                trainer, prompts, tokens, out, work, base=base, config=config, log=log, overwrite=overwrite
             )
             shutil.rmtree(work, ignore_errors=True)
     except LlaraError as error:

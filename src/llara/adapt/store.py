@@ -71,7 +71,8 @@ class TokenStore:
 
     def _span(self, stored: np.ndarray, index: int, column: int) -> list[int]:
         start = int(self.segments[index - 1, column]) if index else 0
-        return [int(i) for i in stored[start : int(self.segments[index, column])]]
+        ids: list[int] = stored[start : int(self.segments[index, column])].tolist()
+        return ids
 
 
 def build_store(

@@ -44,6 +44,7 @@ def run_adapt(args: argparse.Namespace) -> None:
         corpus=args.corpus,
         out=args.out,
         config=config,
+        store=args.store,
         resume=args.resume,
         overwrite=args.overwrite,
         skip_bad=args.skip_bad,

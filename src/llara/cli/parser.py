@@ -93,6 +93,12 @@ def _adapt(subparsers: Any) -> None:
     add_out(parser, "where the model goes", required=False)
     parser.add_argument("--config", metavar="RECIPE", help="a recipe by name or as a .toml file")
     add_overrides(parser)
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="keep the tokenized corpus there for other runs, or take it from there (default: not kept)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--print-config", action="store_true", help="print all settings as a recipe and stop")
     add_skip_bad(parser)
