@@ -1,9 +1,10 @@
 """What adaptation does, task by task: EBAE, EBAR, both, and the controls, before and after fine-tuning.
 
 From llara-mini-base, models are adapted on Wikipedia in several ways, each with several seeds, fine-tuned in
-the same way, and measured on collections that none of them was trained on. The work directory keeps every
-model and measurement, so the command goes on where it stopped; several that share it each take what is free.
-When all is there (or with --table) it writes the results; docs/study.md says what they mean.
+the same way, and measured on collections that none of them was trained on. The part ``settings`` compares
+settings of the recipe, on other splits. The work directory keeps every model and measurement, so the command
+goes on where it stopped; several that share it each take what is free. When all is there (or with --table) it
+writes the results; docs/study.md says what they mean.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import json
 import lzma
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,116 +23,14 @@ from pathlib import Path
 from measure import alternate, make_parser, say
 from study_measures import ROLES, Measured, retrieval, similarity
 from study_results import write_results
+from study_runs import ARTICLES, LM_STEPS, PAIRS, PARTS, SEEDS, STEPS, TINY, VARIANTS, Run
 
 from llara.adapt import adapt
+from llara.adapt.prepare import load_prompts, tasks_of, write_store
 from llara.config import AdaptConfig, FinetuneConfig, apply_overrides, load_recipe
 from llara.files import write_text_atomic
 from llara.finetune import finetune
 from llara.model import MINI_BASE, convert, load
-
-SEEDS = (1, 2, 3)
-STEPS = 1000
-LM_STEPS = 650  # next-token training takes so many steps in the time of STEPS joint ones
-MAX_TOKENS = 128  # of a document that is measured: three quarters of them are shorter
-ARTICLES = 24  # every so many-th article of Wikipedia is adapted on
-ENGLISH = {
-    "squad": "dev",
-    "wikiqa": "test",
-    "covidqa": "test",
-    "cranfield": "test",
-    "cisi": "test",
-    "cacm": "test",
-    "stsb": "test",
-}
-CHINESE = {"drcd": "train", "cmrc2018": "train", "stsb-zh": "test"}
-PAIRS = ("stsb", "stsb-zh")
-VARIANTS = {
-    "ebae": ["objective.ebar=false"],
-    "ebar": ["objective.ebae=false"],
-    "both": [],
-    "two-passes": ["training.joint=false"],
-    "next-token": [
-        "objective.ebae=false",
-        "objective.ebar=false",
-        "objective.lm_weight=1",
-        f"training.max_steps={LM_STEPS}",
-    ],
-}
-TINY = ("un-adapted", "un-adapted-1-finetuned", "both-1", "both-1-finetuned", "both-1-then-on-squad")
-FINETUNING = [
-    "pairs.negatives=0",
-    "contrast.temperature=0.05",
-    "training.max_steps=150",
-    "training.learning_rate=1e-3",
-]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A model of the study: how it is made, of which other one, and what it is measured on."""
-
-    name: str
-    start: str | None
-    overrides: tuple[str, ...]
-    data: dict[str, str]
-    corpus: str = "wiki"
-    finetuned: bool = False
-
-
-def english(seed: int) -> Iterator[Run]:
-    """Each way to adapt, before and after fine-tuning."""
-    for variant in ("un-adapted", *VARIANTS):
-        name = variant if variant == "un-adapted" else f"{variant}-{seed}"
-        if variant != "un-adapted":
-            if variant == "two-passes" and seed != SEEDS[0]:
-                continue  # the same model as "both" but for rounding, which one seed shows
-            overrides = (f"training.max_steps={STEPS}", f"training.seed={seed}", *VARIANTS[variant])
-            yield Run(name, None, overrides, ENGLISH)
-        elif seed == SEEDS[0]:
-            yield Run(name, None, (), ENGLISH)
-            # The first step's learning rate is 0: the base as it was, but for its vectors' means taken away.
-            yield Run("centred", None, ("training.max_steps=1", "training.seed=1"), ENGLISH)
-        if variant == "two-passes" or (variant == "next-token" and seed != SEEDS[0]):
-            continue
-        tuning = (*FINETUNING, f"training.seed={seed}")
-        yield Run(f"{variant}-{seed}-finetuned", name, tuning, ENGLISH, finetuned=True)
-
-
-def steps() -> Iterator[Run]:
-    """Quality against the number of steps."""
-    for number in (250, 4000):
-        for variant in ("both", "ebae"):
-            overrides = (f"training.max_steps={number}", "training.seed=1", *VARIANTS[variant])
-            yield Run(f"{variant}-{number}-steps", None, overrides, ENGLISH)
-
-
-def target() -> Iterator[Run]:
-    """Adaptation on the very corpus that is searched, alone and after Wikipedia."""
-    for name, split in {"squad": "dev", "cranfield": "test"}.items():
-        overrides = (f"training.max_steps={STEPS}", "training.seed=1")
-        yield Run(f"both-on-{name}", None, overrides, {name: split}, corpus=name)
-        yield Run(f"both-1-then-on-{name}", "both-1", overrides, {name: split}, corpus=name)
-
-
-def chinese() -> Iterator[Run]:
-    """The same in Chinese, which the base model has hardly seen: its tokenizer spells characters in bytes."""
-    yield Run("un-adapted-zh", None, (), CHINESE)
-    for variant in ("ebae", "ebar", "both"):
-        overrides = (
-            f"training.max_steps={STEPS}",
-            "training.seed=1",
-            'corpus.language="zh"',
-            *VARIANTS[variant],
-        )
-        yield Run(f"{variant}-zh", None, overrides, CHINESE, corpus="wiki-zh")
-
-
-PARTS: dict[str, Callable[[], list[Run]]] = {
-    **{f"english-{seed}": lambda seed=seed: list(english(seed)) for seed in SEEDS},
-    "steps": lambda: list(steps()),
-    "target": lambda: list(target()),
-    "chinese": lambda: list(chinese()),
-}
 
 
 class Study:
@@ -140,7 +38,7 @@ class Study:
 
     def __init__(self, data: Path, work: Path, *, tiny: bool) -> None:
         self.data, self.work, self.tiny = data, work, tiny
-        for folder in ("models", "measured", "locks"):
+        for folder in ("models", "measured", "locks", "stores"):
             (work / folder).mkdir(parents=True, exist_ok=True)
 
     def do(self, run: Run) -> bool:
@@ -232,7 +130,27 @@ class Study:
         else:
             config = apply_overrides(load_recipe("mini-adapt", AdaptConfig), overrides)
             base = MINI_BASE if run.start is None else str(self._model(run.start))
-            adapt(base=base, corpus=[str(self._corpus(run.corpus))], out=out, config=config, resume=resume)
+            corpus = [str(self._corpus(run.corpus))]
+            store = self._store(run, base, corpus, config)
+            adapt(base=base, corpus=corpus, out=out, config=config, store=store, resume=resume)
+
+    def _store(self, run: Run, base: str, corpus: list[str], config: AdaptConfig) -> Path:
+        """The corpus tokenized, once for all runs that read it alike."""
+        tasks = "-".join(tasks_of(config)) or "lm"
+        tokens = config.corpus.segment_tokens
+        name = f"{run.corpus}-{run.start or 'base'}-{tasks}-{tokens}-{config.objective.stop_words}"
+        with self._lock(f"store-{name}", wait=True):
+            if not (self.work / "stores" / name / "store.json").exists():
+                _, prompts = load_prompts(base, config)
+                write_store(self.work / "stores" / name, base, corpus, prompts, config)
+        return self.work / "stores" / name
+
+    def prepare(self, runs: list[Run]) -> None:
+        """Tokenize what the runs read, and train nothing: neither a GPU nor the base's weights are needed."""
+        for run in runs:
+            if run.overrides and not run.finetuned and run.start is None:
+                config = apply_overrides(load_recipe("mini-adapt", AdaptConfig), list(run.overrides))
+                self._store(run, MINI_BASE, [str(self._corpus(run.corpus))], config)
 
     def _corpus(self, name: str) -> Path:
         """A part of Wikipedia, or a collection's own documents."""
@@ -250,8 +168,7 @@ class Study:
         return path
 
     def _measure(self, run: Run, names: list[str]) -> None:
-        model = load(self._model(run.name))
-        model.max_seq_length = min(MAX_TOKENS, model.max_seq_length or MAX_TOKENS)
+        model = load(self._model(run.name)).float()
         for name in names:
             data, split = self.data / name, run.data[name]
             if name in PAIRS:
@@ -284,10 +201,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where models and measurements go")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="do only these")
     parser.add_argument("--seconds", action="store_true", help="also measure what a step takes; be alone")
+    parser.add_argument("--prepare", action="store_true", help="tokenize what will be read, and stop")
     parser.add_argument("--table", action="store_true", help="do nothing; write the results of what is done")
     args = parser.parse_args()
     study = Study(args.data, args.work, tiny=args.tiny)
     runs = [run for part in args.parts for run in PARTS[part]() if not args.tiny or run.name in TINY]
+    if args.prepare:
+        study.prepare(runs)
+        return
     if not args.table:
         waiting = runs
         while waiting:
@@ -296,10 +217,10 @@ def main() -> None:
             if len(waiting) == before:
                 if not any(map(study.is_taken, waiting)):
                     raise SystemExit(f"nothing to start from: {', '.join(run.name for run in waiting)}")
-                time.sleep(10)
+                time.sleep(2)
     facts = {
         "seconds_per_step": study.seconds_per_step() if args.seconds else {},
-        "settings": {"steps": STEPS, "next_token_steps": LM_STEPS, "seeds": SEEDS, "max_tokens": MAX_TOKENS},
+        "settings": {"steps": STEPS, "next_token_steps": LM_STEPS, "seeds": SEEDS},
         "losses": {run.name: log for run in runs if (log := study.losses(run))},
     }
     found = {name: one for run in runs for name, one in study.measured(run).items()}

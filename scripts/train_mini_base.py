@@ -4,6 +4,7 @@
 
 The result is an ordinary Llama-architecture language model. Nothing of adaptation or retrieval is
 in it. Everything random comes from ``--seed``; the log of losses is ``training.json`` beside the model.
+It trains on the GPU if there is one; ``--tokenizer`` takes over one that was trained before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import lzma
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
@@ -106,19 +109,19 @@ def build_model(args: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) ->
     return LlamaForCausalLM(config)
 
 
-def learning_rate_scale(step: int, steps: int, warmup: int = 50, decay_share: float = 0.4) -> float:
+def learning_rate_scale(step: int, steps: int, warmup: int = 100, decay_share: float = 0.4) -> float:
     """Warm up, hold, then fall linearly to zero over the last ``decay_share`` of the steps."""
     decay_start = steps * (1 - decay_share)
     return min((step + 1) / warmup, 1.0, max(0.0, (steps - step) / (steps - decay_start)))
 
 
 @torch.no_grad()
-def validation_loss(model: LlamaForCausalLM, rows: np.ndarray, autocast: torch.autocast) -> float:
+def validation_loss(model: LlamaForCausalLM, rows_NT: Tensor, autocast: torch.autocast) -> float:
     """Mean nats per token over the first 64 held-out rows."""
     model.eval()
     losses = []
-    for start in range(0, 64, 16):
-        batch = torch.from_numpy(rows[start : start + 16].astype(np.int64))
+    for start in range(0, min(64, len(rows_NT)), 16):
+        batch = rows_NT[start : start + 16].long()
         with autocast:
             losses.append(model(input_ids=batch, labels=batch).loss.item())
     model.train()
@@ -169,37 +172,10 @@ python scripts/train_mini_base.py --corpus articles-00.jsonl.xz articles-01.json
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--corpus", type=Path, nargs="+", required=True, help="JSON lines with title and text, xz"
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--batch-rows", type=int, default=8)
-    parser.add_argument("--row-tokens", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--vocab", type=int, default=8192)
-    parser.add_argument("--hidden", type=int, default=384)
-    parser.add_argument("--intermediate", type=int, default=512)
-    parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument(
-        "--bf16", action="store_true", help="autocast to bfloat16 (only where the processor has it)"
-    )
-    parser.add_argument("--compile", action="store_true", help="torch.compile the model")
-    parser.add_argument("--seed", type=int, default=17)
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-
-    tokenizer = train_tokenizer(args.corpus, args.vocab)
-    tokenizer.save_pretrained(args.out)
-    train_rows, held_out_rows = token_rows(args.corpus, tokenizer, args.row_tokens, args.seed)
-    print(f"{train_rows.size:,} training tokens, {held_out_rows.size:,} held out", flush=True)
-
-    model = build_model(args, tokenizer)
-    print(f"{model.num_parameters():,} parameters", flush=True)
+def train(
+    model: LlamaForCausalLM, train_NT: Tensor, held_out_NT: Tensor, args: argparse.Namespace
+) -> list[dict[str, float]]:
+    """Next-token prediction over the rows, on the device where they are; returns the log."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -208,43 +184,83 @@ def main() -> None:
         betas=(0.9, 0.98),
         fused=True,
     )
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=args.bf16)
+    autocast = torch.autocast(train_NT.device.type, torch.bfloat16, enabled=args.bf16)
     forward = torch.compile(model) if args.compile else model
     log: list[dict[str, float]] = []
     started = time.monotonic()
     for step in range(args.steps):
         for group in optimizer.param_groups:
             group["lr"] = args.lr * learning_rate_scale(step, args.steps)
-        first = step * args.batch_rows % (len(train_rows) - args.batch_rows)
-        batch = torch.from_numpy(train_rows[first : first + args.batch_rows].astype(np.int64))
+        first = step * args.batch_rows % (len(train_NT) - args.batch_rows)
+        batch = train_NT[first : first + args.batch_rows].long()
         with autocast:
             loss = forward(input_ids=batch, labels=batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if step % 25 == 0 or step == args.steps - 1:
+        last = step == args.steps - 1
+        if step % args.log_steps == 0 or last:
             tokens = (step + 1) * args.batch_rows * args.row_tokens
-            seconds = time.monotonic() - started
-            entry = {
-                "step": step,
-                "tokens": tokens,
-                "loss": round(loss.item(), 4),
-                "seconds": round(seconds, 1),
-            }
-            if step % 250 == 0 or step == args.steps - 1:
-                entry["held_out_loss"] = round(validation_loss(model, held_out_rows, autocast), 4)
+            seconds = round(time.monotonic() - started, 1)
+            entry = {"step": step, "tokens": tokens, "loss": round(loss.item(), 4), "seconds": seconds}
+            if step % (10 * args.log_steps) == 0 or last:
+                entry["held_out_loss"] = round(validation_loss(model, held_out_NT, autocast), 4)
             log.append(entry)
-            print(json.dumps(entry), f"{tokens / seconds:.0f} tokens/s", flush=True)
+            print(json.dumps(entry), flush=True)
             assert math.isfinite(loss.item()), "the loss is not finite"
-        if step % 250 == 249 or step == args.steps - 1:
-            model.save_pretrained(args.out)
+    return log
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--corpus", type=Path, nargs="+", required=True, help="JSON lines with title and text, xz"
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, help="a model directory whose tokenizer is taken over")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch-rows", type=int, default=64)
+    parser.add_argument("--row-tokens", type=int, default=512)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--vocab", type=int, default=8192)
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--intermediate", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument(
+        "--bf16", action="store_true", help="autocast to bfloat16 (only where the device has it)"
+    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile the model")
+    parser.add_argument("--log-steps", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=17)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+
+    if args.tokenizer:
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(args.tokenizer / name, args.out)
+    else:
+        train_tokenizer(args.corpus, args.vocab).save_pretrained(args.out)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(args.out)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = token_rows(args.corpus, tokenizer, args.row_tokens, args.seed)
+    # Vocabularies up to 32,768 fit int16, and torch has few operations on uint16.
+    train_NT, held_out_NT = (torch.from_numpy(part.astype(np.int16)).to(device) for part in rows)
+    print(f"{train_NT.numel():,} training tokens, {held_out_NT.numel():,} held out", flush=True)
+    model = build_model(args, tokenizer)
+    model.to(device)  # type: ignore[arg-type]  # the library's wrapper hides the method's signature
+    print(f"{model.num_parameters():,} parameters", flush=True)
+    log = train(model, train_NT, held_out_NT, args)
+
     model.bfloat16().save_pretrained(args.out)
-    settings = {key: value for key, value in vars(args).items() if key not in ("corpus", "out")}
+    skip = ("corpus", "out", "tokenizer", "log_steps")
     training = {
-        "settings": settings,
+        "settings": {key: value for key, value in vars(args).items() if key not in skip},
+        "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
         "parameters": model.num_parameters(),
-        "corpus_tokens": int(train_rows.size),
+        "corpus_tokens": train_NT.numel(),
         "log": log,
     }
     (args.out / "training.json").write_text(json.dumps(training, indent=1) + "\n")
