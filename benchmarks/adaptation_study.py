@@ -134,13 +134,15 @@ class Study:
             store = self._store(run, base, corpus, config)
             adapt(base=base, corpus=corpus, out=out, config=config, store=store, resume=resume)
 
-    def _store(self, run: Run, base: str, corpus: list[str], config: AdaptConfig) -> Path:
-        """The corpus tokenized, once for all runs that read it alike."""
+    def _store(
+        self, run: Run, base: str, corpus: list[str], config: AdaptConfig, *, wait: bool = True
+    ) -> Path:
+        """The corpus tokenized, once for all runs that read it alike; not ``wait``: unless others do it."""
         tasks = "-".join(tasks_of(config)) or "lm"
         tokens = config.corpus.segment_tokens
         name = f"{run.corpus}-{run.start or 'base'}-{tasks}-{tokens}-{config.objective.stop_words}"
-        with self._lock(f"store-{name}", wait=True):
-            if not (self.work / "stores" / name / "store.json").exists():
+        with self._lock(f"store-{name}", wait=wait) as mine:
+            if mine and not (self.work / "stores" / name / "store.json").exists():
                 _, prompts = load_prompts(base, config)
                 write_store(self.work / "stores" / name, base, corpus, prompts, config)
         return self.work / "stores" / name
@@ -150,7 +152,7 @@ class Study:
         for run in runs:
             if run.overrides and not run.finetuned and run.start is None:
                 config = apply_overrides(load_recipe("mini-adapt", AdaptConfig), list(run.overrides))
-                self._store(run, MINI_BASE, [str(self._corpus(run.corpus))], config)
+                self._store(run, MINI_BASE, [str(self._corpus(run.corpus))], config, wait=False)
 
     def _corpus(self, name: str) -> Path:
         """A part of Wikipedia, or a collection's own documents."""

@@ -54,7 +54,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--passage-tokens", default=[196, 196], help="lengths: least, most", **lengths)
     parser.add_argument("--texts-at-once", type=int, nargs="+", default=[32], help="parts of GradCache")
     parser.add_argument("--matrix", type=int, default=8192, help="side of the matrices of the peak product")
-    parser.add_argument("--repetitions", type=int, default=2, help="timed turns, after one warm-up")
+    parser.add_argument(
+        "--repetitions", type=int, default=1, help="timed steps, after a small one to warm up"
+    )
+    parser.add_argument(
+        "--checkpointing", choices=("off", "on", "both"), default="both", help="ways of the timed step"
+    )
     parser.add_argument("--skip-speed", action="store_true", help="correctness only")
     options = parser.parse_args(arguments)
     if options.tiny:
@@ -177,19 +182,22 @@ class Steps:
         self.trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=1e-4, fused=device.type == "cuda")
         self.encoder = LastToken(self.trunk, autocast=True)
-        self.batch = random_pairs(
-            queries=options.queries,
-            passages=1 + options.negatives,
-            query_tokens=options.query_tokens,
-            passage_tokens=options.passage_tokens,
-            vocabulary=options.vocabulary,
-        ).to(device)
+        self.batch, self.small_batch = (
+            random_pairs(
+                queries=queries,
+                passages=1 + options.negatives,
+                query_tokens=options.query_tokens,
+                passage_tokens=options.passage_tokens,
+                vocabulary=options.vocabulary,
+            ).to(device)
+            for queries in (options.queries, max(2, options.queries // 32))
+        )
 
-    def step(self, texts: int, checkpointing: bool) -> None:
+    def step(self, texts: int, checkpointing: bool, *, small: bool = False) -> None:
         """Forward, backward, AdamW."""
         set_checkpointing(self.trunk, checkpointing)
         self.optimizer.zero_grad()
-        backward(self.encoder, self.batch, texts)
+        backward(self.encoder, self.small_batch if small else self.batch, texts)
         self.optimizer.step()
 
     def flops(self, forwards: int) -> float:
@@ -204,14 +212,17 @@ class Steps:
 def measured_way(
     steps: Steps, texts: int, checkpointing: bool, options: argparse.Namespace, device: torch.device
 ) -> dict[str, Any] | None:
-    """Seconds and peak memory of one way to step, after a warm-up; None if it does not fit."""
+    """Seconds and peak memory of one way to step, after a small step of it; None if it does not fit."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     sides: dict[str, Callable[[], object]] = {"step": lambda: steps.step(texts, checkpointing)}
     try:
-        seconds = alternate(sides, repetitions=options.repetitions, synchronize=synchronize_of(device))
+        steps.step(texts, checkpointing, small=True)
+        seconds = alternate(
+            sides, repetitions=options.repetitions, synchronize=synchronize_of(device), warm_ups=0
+        )
     except torch.OutOfMemoryError:
         say(f"{texts} texts at once, checkpointing {checkpointing}: did not fit")
         return None
@@ -227,7 +238,7 @@ def speed(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     loaded = peak_gib(device)
     ways: dict[str, Any] = {}
     for texts in options.texts_at_once:
-        for checkpointing in (False, True):
+        for checkpointing in {"off": [False], "on": [True], "both": [False, True]}[options.checkpointing]:
             name = f"{texts} texts at once" + (", checkpointing" if checkpointing else "")
             found = measured_way(steps, texts, checkpointing, options, device)
             ways[name] = found and {**found, "forwards": 3 if checkpointing else 2}

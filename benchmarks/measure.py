@@ -73,15 +73,19 @@ def _processor() -> str:
 
 
 def alternate(
-    sides: Mapping[str, Callable[[], object]], *, repetitions: int, synchronize: Callable[[], object] = int
+    sides: Mapping[str, Callable[[], object]],
+    *,
+    repetitions: int,
+    synchronize: Callable[[], object] = int,
+    warm_ups: int = 1,
 ) -> dict[str, list[float]]:
-    """Seconds of each side, ``repetitions`` times, after one warm-up each.
+    """Seconds of each side, ``repetitions`` times, after the warm-ups of each.
 
     The sides take turns, and every other turn runs in the opposite order, so that what else the machine
     does falls on all of them alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(-1, repetitions):
+    for turn in range(-warm_ups, repetitions):
         for name in list(sides)[:: -1 if turn % 2 else 1]:
             synchronize()
             started = time.perf_counter()

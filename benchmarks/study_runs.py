@@ -37,12 +37,10 @@ VARIANTS = {
 }
 SETTINGS: dict[str, list[str]] = {
     "recipe": [],
-    "slow": ["training.learning_rate=3e-4"],
     "fast": ["training.learning_rate=3e-3"],
     "long-segments": ["corpus.segment_tokens=128"],
     "long-segments-fast": ["corpus.segment_tokens=128", "training.learning_rate=3e-3"],
     "stop-words": ["objective.idf=false", "objective.stop_words=english"],
-    "every-occurrence": ["objective.target=all"],
     "ebae": VARIANTS["ebae"],
     "long-segments-ebae": ["corpus.segment_tokens=128", *VARIANTS["ebae"]],
 }
