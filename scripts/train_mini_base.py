@@ -29,15 +29,19 @@ BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 HELD_OUT_EVERY = 100  # every hundredth article is kept for the validation loss
 
 
-def read_articles(paths: list[Path]) -> Iterator[str]:
+def read_articles(paths: list[Path], skip_every: int | None = None) -> Iterator[str]:
+    """Title and text of each article, but every so many-th of all."""
+    number = 0
     for path in paths:
         with lzma.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
-                article = json.loads(line)
-                yield f"{article['title']}\n{article['text']}"
+                number += 1
+                if skip_every is None or number % skip_every:
+                    article = json.loads(line)
+                    yield f"{article['title']}\n{article['text']}"
 
 
-def train_tokenizer(paths: list[Path], vocab_size: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(articles: Iterator[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer that begins every text with BOS, as Llama's does."""
     tokenizer = Tokenizer(models.BPE())
     # The prefix space makes a text's first word the same token as the word in mid-sentence.
@@ -50,7 +54,7 @@ def train_tokenizer(paths: list[Path], vocab_size: int) -> PreTrainedTokenizerFa
         show_progress=False,
     )
     # The first 3,000 characters of each article: every article is heard, long ones do not dominate.
-    tokenizer.train_from_iterator((text[:3000] for text in read_articles(paths)), trainer)
+    tokenizer.train_from_iterator((text[:3000] for text in articles), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
         single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, 0)]
     )
@@ -60,7 +64,7 @@ def train_tokenizer(paths: list[Path], vocab_size: int) -> PreTrainedTokenizerFa
 
 
 def token_rows(
-    paths: list[Path], tokenizer: PreTrainedTokenizerFast, row_tokens: int, seed: int
+    articles: Iterator[str], tokenizer: PreTrainedTokenizerFast, row_tokens: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shuffled rows of all text ``[rows, row_tokens]`` uint16 (training, validation), each after a BOS."""
     streams: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -75,7 +79,7 @@ def token_rows(
         batch.clear()
 
     count = 0
-    for text in read_articles(paths):
+    for text in articles:
         batch.append(text)
         count += 1
         if len(batch) == 500:
@@ -135,8 +139,9 @@ def model_card(training: dict[str, Any]) -> str:
     flags = " ".join(
         f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
         for name, value in settings.items()
-        if value is not False
+        if value not in (False, None)
     )
+    share = f", 1 article in {settings['skip_every']} left out" if settings["skip_every"] else ""
     seen = f"{last['tokens']:,} in {settings['steps']:,} steps of"
     seen += f" {settings['batch_rows']} x {settings['row_tokens']}"
     loss = f"{held_out:.3f} nats per token on held-out articles (every hundredth)"
@@ -159,7 +164,7 @@ baseline of every comparison. It writes English-looking text and knows very litt
 | parameters | {training["parameters"]:,} (embeddings tied to the output head), stored in bfloat16 |
 | shape | {settings["layers"]} layers, hidden {settings["hidden"]}, feed-forward {settings["intermediate"]} |
 | tokenizer | byte-level BPE, {settings["vocab"]:,} entries, trained on the same text |
-| data | English Wikipedia articles (2015 dump), {training["corpus_tokens"]:,} tokens; text CC BY-SA 3.0 |
+| data | English Wikipedia (2015 dump){share}, {training["corpus_tokens"]:,} tokens; text CC BY-SA 3.0 |
 | tokens seen | {seen} |
 | loss | {loss} |
 | seed | {settings["seed"]} |
@@ -220,6 +225,7 @@ def main() -> None:
         "--corpus", type=Path, nargs="+", required=True, help="JSON lines with title and text, xz"
     )
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--skip-every", type=int, help="leave every so many-th article out: kept unseen")
     parser.add_argument("--tokenizer", type=Path, help="a model directory whose tokenizer is taken over")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch-rows", type=int, default=64)
@@ -242,10 +248,10 @@ def main() -> None:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(args.tokenizer / name, args.out)
     else:
-        train_tokenizer(args.corpus, args.vocab).save_pretrained(args.out)
+        train_tokenizer(read_articles(args.corpus, args.skip_every), args.vocab).save_pretrained(args.out)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(args.out)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = token_rows(args.corpus, tokenizer, args.row_tokens, args.seed)
+    rows = token_rows(read_articles(args.corpus, args.skip_every), tokenizer, args.row_tokens, args.seed)
     # Vocabularies up to 32,768 fit int16, and torch has few operations on uint16.
     train_NT, held_out_NT = (torch.from_numpy(part.astype(np.int16)).to(device) for part in rows)
     print(f"{train_NT.numel():,} training tokens, {held_out_NT.numel():,} held out", flush=True)

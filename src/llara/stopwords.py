@@ -44,11 +44,11 @@ def load_stop_words(name: str) -> StopWords | None:
     Raises:
         ConfigError: neither a known name nor a readable file.
     """
-    from bm25s.stopwords import STOPWORDS_CHINESE, STOPWORDS_EN_PLUS
-
-    known = {"none": (), "english": STOPWORDS_EN_PLUS, "chinese": STOPWORDS_CHINESE}
     if name == "none":
         return None
+    from bm25s.stopwords import STOPWORDS_CHINESE, STOPWORDS_EN_PLUS
+
+    known = {"english": STOPWORDS_EN_PLUS, "chinese": STOPWORDS_CHINESE}
     if all(part in known for part in name.split("+")):
         return StopWords({word for part in name.split("+") for word in known[part]})
     try:
