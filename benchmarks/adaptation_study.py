@@ -26,7 +26,7 @@ from study_results import write_results
 from study_runs import ARTICLES, LM_STEPS, PAIRS, PARTS, SEEDS, STEPS, TINY, VARIANTS, Run
 
 from llara.adapt import adapt
-from llara.adapt.prepare import load_prompts, tasks_of, write_store
+from llara.adapt.prepare import load_prompts, write_store
 from llara.config import AdaptConfig, FinetuneConfig, apply_overrides, load_recipe
 from llara.files import write_text_atomic
 from llara.finetune import finetune
@@ -138,9 +138,9 @@ class Study:
         self, run: Run, base: str, corpus: list[str], config: AdaptConfig, *, wait: bool = True
     ) -> Path:
         """The corpus tokenized, once for all runs that read it alike; not ``wait``: unless others do it."""
-        tasks = "-".join(tasks_of(config)) or "lm"
-        tokens = config.corpus.segment_tokens
-        name = f"{run.corpus}-{run.start or 'base'}-{tasks}-{tokens}-{config.objective.stop_words}"
+        name = (
+            f"{run.corpus}-{run.start or 'base'}-{config.corpus.segment_tokens}-{config.objective.stop_words}"
+        )
         with self._lock(f"store-{name}", wait=wait) as mine:
             if mine and not (self.work / "stores" / name / "store.json").exists():
                 _, prompts = load_prompts(base, config)

@@ -98,9 +98,12 @@ def write_store(
     *,
     skip_bad: bool = False,
 ) -> None:
-    """Read, cut and tokenize the corpus into ``directory``, as the settings say."""
+    """Read, cut and tokenize the corpus into ``directory``, as the settings say.
+
+    Segments leave room for both prompts, also where one is trained: whatever is trained reads the same ones.
+    """
     skipped = Skipped() if skip_bad else None
-    longest = prompts.text_limit(config.corpus.segment_tokens, tasks_of(config))
+    longest = prompts.text_limit(config.corpus.segment_tokens, ("self", "next"))
     build_store(
         _segments(corpus, prompts, config, skipped, max_tokens=longest),
         prompts,
@@ -116,12 +119,11 @@ def write_store(
 def _made_from(
     base: str, corpus: Sequence[str | Path], prompts: Prompts, config: AdaptConfig
 ) -> dict[str, Any]:
-    """All that decides what a store holds; how much of a segment is text depends on the tasks' prompts."""
+    """All that decides what a store holds."""
     return {
         "base": base,
         "corpus": [_source_facts(source) for source in corpus],
         "preset": prompts.preset.name,
-        "tasks": list(tasks_of(config)),
         "segments": to_dict(config.corpus),
         "stop_words": config.objective.stop_words,
     }
