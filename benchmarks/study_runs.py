@@ -23,22 +23,22 @@ ENGLISH = {
 CHINESE = {"drcd": "train", "cmrc2018": "train", "stsb-zh": "test"}
 DEVELOPMENT = {"squad": "train", "wikiqa": "train", "medquad": "dev", "stsb": "dev"}
 PAIRS = ("stsb", "stsb-zh")
+BOTH = ["objective.ebar=true"]
 VARIANTS = {
-    "both": [],
+    "both": BOTH,
     "ebae": ["objective.ebar=false"],
-    "ebar": ["objective.ebae=false"],
+    "ebar": ["objective.ebae=false", *BOTH],
     "next-token": [
         "objective.ebae=false",
         "objective.ebar=false",
         "objective.lm_weight=1",
         f"training.max_steps={LM_STEPS}",
     ],
-    "two-passes": ["training.joint=false"],
+    "two-passes": ["training.joint=false", *BOTH],
 }
-SETTINGS: dict[str, list[str]] = {
-    "64-tokens": ["corpus.segment_tokens=64"],
-    "128-tokens": ["corpus.segment_tokens=128"],
-    "slower": ["training.learning_rate=1e-3"],
+SETTINGS = {
+    "64-tokens": ["corpus.segment_tokens=64", *BOTH],
+    "128-tokens": ["corpus.segment_tokens=128", *BOTH],
 }
 TINY = ("un-adapted", "un-adapted-1-finetuned", "both-1", "both-1-finetuned", "both-1-then-on-squad")
 FINETUNING = [
