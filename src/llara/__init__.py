@@ -21,6 +21,8 @@ Read the package in this order; a module imports only from those before it:
     adapt        the paper, last of four: EBAE and EBAR training
 
     encoder      texts -> vectors, fast; and their smaller forms
+    vectors      directories of vectors and their texts, in shards
+    engines      where shards run: here, under torchrun, on Ray
     encode       a file of texts -> a directory of vectors
     indexes      vectors -> an index
     lexical      BM25
