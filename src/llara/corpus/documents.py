@@ -38,8 +38,8 @@ class Fields:
     ``text`` must be there. A record without the default ``id`` may carry BEIR's ``_id``, and without
     either its place, ``<file>:<line>``, is its id. A record without ``title`` has an empty title.
 
-    With ``metadata`` a record's other fields are kept, too. An object in a field ``metadata`` (as BEIR has it)
-    stands for its own fields; columns of bytes or media in Parquet files and data sets are passed over.
+    With ``metadata`` a record's other fields are kept, too. An object in a field ``metadata`` (as BEIR has
+    it) stands for its own fields; columns of bytes or media in Parquet files and data sets are passed over.
     """
 
     id: str = DEFAULT_ID_FIELD
@@ -124,10 +124,10 @@ def _id(record: Mapping[str, object], *, where: str, fields: Fields) -> str:
 def _metadata(record: Mapping[str, object], fields: Fields) -> dict[str, Any] | None:
     own = {fields.id, fields.title, fields.text, BEIR_ID_FIELD}
     others = {name: value for name, value in record.items() if name not in own}
-    inner = others.get("metadata")
-    if isinstance(inner, dict):
+    inner = others.get("metadata", ())
+    if inner is None or isinstance(inner, dict):
         del others["metadata"]
-        others = {**inner, **others}
+        others = {**(inner or {}), **others}
     return others or None
 
 
