@@ -75,8 +75,9 @@ class VectorsManifest:
     """What a vectors directory holds and how it was made.
 
     ``dimension`` counts what is stored; ``model_dimension`` what the model gives, which is more if the
-    vectors were cut. ``skipped`` bad lines were left out; ``empty`` rows have neither title nor text, but a
-    vector like all others. ``settings`` decide the bytes of the shards, besides the fields above.
+    vectors were cut. ``skipped`` bad lines were left out (the messages are those of the first few); ``empty``
+    rows have neither title nor text, but a vector like all others. ``settings`` decide the bytes of the
+    shards, besides the fields above.
     """
 
     model: str
@@ -91,6 +92,7 @@ class VectorsManifest:
     model_dimension: int
     sources: tuple[Source, ...] = ()
     skipped: int = 0
+    skipped_messages: tuple[str, ...] = ()
     empty: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -111,7 +113,8 @@ class VectorsManifest:
             check_dtype(content["dtype"])
             shards = tuple(Shard(**shard) for shard in content.pop("shards"))
             sources = tuple(Source(**source) for source in content.pop("sources", ()))
-            return cls(**content, shards=shards, sources=sources)
+            messages = tuple(content.pop("skipped_messages", ()))
+            return cls(**content, shards=shards, sources=sources, skipped_messages=messages)
         except (KeyError, TypeError, ConfigError) as error:
             raise InputError(f"{directory / MANIFEST} is damaged: {error}; run llara encode again") from error
 

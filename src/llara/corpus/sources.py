@@ -21,7 +21,7 @@ from llara.corpus.readers import (
 )
 from llara.errors import BadLineError, InputError
 
-__all__ = ["read_documents"]
+__all__ = ["files_of", "read_documents"]
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -58,6 +58,18 @@ def read_documents(
     """
     parts = [part for source in sources for part in _parts(source, fields=fields, split=split)]
     return _documents(sources, parts, skipped=skipped, link_titles=link_titles)
+
+
+def files_of(source: str | Path, *, split: str = "train") -> list[Path]:
+    """The files that :func:`read_documents` reads of a source, in their order; none of a data set of the Hub.
+
+    Raises:
+        InputError: the source is missing or cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _files_of_folder(path, split)
+    return [path] if path.exists() else []
 
 
 class _Part(NamedTuple):
