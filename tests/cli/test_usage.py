@@ -165,9 +165,9 @@ def test_flags_stay_as_they_are() -> None:
         " --rounds --set --split --train",
         "adapt": "--base --config --corpus --out --overwrite --print-config --resume --set --skip-bad",
         "convert": "--base --max-tokens --out --overwrite --preset",
-        "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata --no-titles"
-        " --out --overwrite --resume --role --shard-size --skip-bad --text-field --texts-only --title-field"
-        " --verify --workers",
+        "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata"
+        " --no-titles --out --overwrite --resume --role --shard-size --skip-bad --text-field --texts-only"
+        " --title-field --verify --workers",
         "index": "--kind --out --overwrite --vectors",
         "search": "--format --index --model --overwrite --queries --run",
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"
