@@ -6,7 +6,10 @@ import importlib.util
 import json
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pieces
@@ -67,6 +70,46 @@ def test_an_error_of_a_worker_comes_back_as_it_was(name: str, workers: int, tmp_
 def test_a_local_worker_that_is_killed_is_an_error_that_says_where(tmp_path: Path) -> None:
     with pytest.raises(LlaraError, match=r"SIGKILL.*piece 2"):
         list(engine_of("local", 2).run(Pieces(tmp_path, kill=2), range(6)))
+
+
+SLEEPERS = """
+import pathlib, sys
+from llara.engines import get_engine
+from pieces import Pieces
+if __name__ == "__main__":
+    work = Pieces(pathlib.Path(sys.argv[1]), sleep=60)
+    list(get_engine("local", workers=2).run(work, range(2)))
+"""
+
+
+def test_local_workers_end_when_their_maker_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SLEEPERS)
+    (tmp_path / "done").mkdir()
+    path = os.pathsep.join([str(Path(pieces.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    maker = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "done")], env={**os.environ, "PYTHONPATH": path}
+    )
+    work = Pieces(tmp_path / "done")
+    _until(lambda: len(work.done()) == 2)
+    maker.kill()
+    maker.wait()
+    _until(lambda: not any(_runs(process) for (process,) in work.done().values()))
+
+
+def _runs(process: int) -> bool:
+    """Whether it is there and no zombie, which nobody may have collected."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _until(holds: Callable[[], bool], *, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @needs_ray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,13 @@ class Pieces:
     """Makes workers that append their process id to ``directory/NUMBER``; light to import, quick to start.
 
     In piece ``fail`` a worker raises an error of ours; in piece ``kill`` it kills its process, once.
+    After each it sleeps so many seconds.
     """
 
     directory: Path
     fail: int | None = None
     kill: int | None = None
+    sleep: float = 0.0
 
     def __call__(self, place: Place) -> Callable[[int], None]:
         def work(piece: int) -> None:
@@ -33,6 +36,7 @@ class Pieces:
                 os.kill(os.getpid(), signal.SIGKILL)
             with (self.directory / str(piece)).open("a") as file:
                 file.write(f"{os.getpid()}\n")
+            time.sleep(self.sleep)
 
         return work
 

@@ -58,7 +58,7 @@ def stopped(encode, tmp_path, monkeypatch):
 
     import llara.encode.shards as module
 
-    write = module.write_hashed
+    write = vars(module)["write_hashed"]
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_hashed", full_disk)
         with pytest.raises(OutputError, match=r"No space left.*go on with --resume"):
@@ -113,7 +113,7 @@ def test_nothing_can_be_resumed_where_nothing_stands(encode, tmp_path):
     assert not (tmp_path / "out.partial").exists()
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[dict, str]] = {
     "dtype": ({"dtype": "int8"}, 'dtype "float32", now "int8"'),
     "dimensions": ({"dimensions": 8}, "dimensions null, now 8"),
     "shard_size": ({"shard_size": 3}, "shard_size 2, now 3"),

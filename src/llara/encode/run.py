@@ -97,7 +97,10 @@ class EncodeRun:
             check_output(self.out, overwrite=self.overwrite)
             check_work(work.directory, resume=False, overwrite=self.overwrite)
         settings = self._settings(work.settings() if self.resume else None)
-        manifest = reopen(self.out, work, settings, tell=self.tell) if self.resume else None
+        try:
+            manifest = reopen(self.out, work, settings, tell=self.tell) if self.resume else None
+        except OSError as error:
+            raise OutputError(f"cannot renew {self.out}: {error.strerror or error}") from error
         if manifest is not None:
             return _Plan(settings, Texts((), 0, (), 0), [], manifest)
         check_output(self.out, overwrite=self.overwrite)

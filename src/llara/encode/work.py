@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -179,7 +180,7 @@ def write_hashed(path: Path, write: Callable[[Any], object], *, within: Path) ->
     Raises:
         OSError: the disk is full or read-only.
     """
-    temporary = within / f".{path.name}.{os.uname().nodename}.{os.getpid()}.partial"
+    temporary = within / f".{path.name}.{platform.node()}.{os.getpid()}.partial"
     try:
         with temporary.open("wb") as file:
             hashed = _Hashed(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -131,16 +132,24 @@ def _run_apart(
 
 
 def _work(make_worker: MakeWorker, device: str | None, threads: int, connection: Connection) -> None:
-    """The life of a worker's process, until there are no more pieces, or the pipe ends: its maker is dead."""
+    """The life of a worker's process, until there are no more pieces."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the maker hears it, too, and ends this process
+    threading.Thread(target=_end_with_maker, daemon=True).start()
     if device is None:
         set_threads(threads)
-    try:
-        work = make_worker(Place(device=device, apart=True))
-        while (piece := connection.recv()) is not None:
-            work(piece)
-            connection.send(piece)
-    except LlaraError as error:
-        connection.send(Failure.of(error))
-    except (EOFError, BrokenPipeError):
-        pass
+    with suppress(EOFError, BrokenPipeError):
+        try:
+            work = make_worker(Place(device=device, apart=True))
+            while (piece := connection.recv()) is not None:
+                work(piece)
+                connection.send(piece)
+        except LlaraError as error:
+            connection.send(Failure.of(error))
+
+
+def _end_with_maker() -> None:
+    """End this process at once when its maker is dead: another run may begin in the same place."""
+    maker = multiprocessing.parent_process()
+    assert maker is not None
+    maker.join()
+    os._exit(1)
