@@ -2,8 +2,8 @@
 
 JSON lines of made-up words are generated in two sizes, and among them, counted, are broken lines, lines that
 are not UTF-8, records without text, ids that came before, empty texts, and one line of 10 MB. The code of
-``llara encode --skip-bad`` reads, encodes and writes them, and ``--verify`` checks the result, each in a
-process of its own. Every line must be accounted for. The model is a stand-in: it adds up 64 numbers a word,
+``llara encode --skip-bad`` reads them, encodes them, and ``--verify`` checks the result, each in a process of
+its own. Every line must be accounted for. The model is a stand-in: it adds up 64 numbers a word,
 which costs next to nothing, so that what is measured is everything else.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -49,14 +50,17 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     for lines in arguments.lines:
         say(f"writing {lines:,} lines")
         counts = write_input(folder / "c.jsonl", lines, arguments.words)
-        encoded = in_fresh_process(encode, folder, arguments.shard_size)
+        read = in_fresh_process(encode, folder, arguments.shard_size, True)
+        encoded = in_fresh_process(encode, folder, arguments.shard_size, False)
         wrong = sum(counts[kind] for kind in (*BAD, "repeated id"))
         assert encoded["skipped"] == wrong, (encoded, counts)
         assert encoded["count"] + wrong == lines, (encoded, counts)
         assert encoded["empty"] == counts["empty text"]
         verified = in_fresh_process(check, folder)
         mib = round((folder / "c.jsonl").stat().st_size / 2**20, 1)
-        sizes.append({"lines": lines, "mib": mib, **counts, "encode": encoded, "verify": verified})
+        sizes.append(
+            {"lines": lines, "mib": mib, **counts, "read": read, "encode": encoded, "verify": verified}
+        )
         say(f"{sizes[-1]}")
     return {
         "benchmark": "encode_memory",
@@ -68,8 +72,9 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> list[list[str]]:
     """What is printed."""
-    head = ["lines", "MiB", "bad or repeated", "empty", "encode: MiB", "CPU s", "verify: MiB", "CPU s"]
-    measured = [(part, key) for part in ("encode", "verify") for key in ("peak_mib", "cpu_seconds")]
+    parts = ("read", "encode", "verify")
+    head = ["lines", "MiB", "bad or repeated", "empty", *(h for p in parts for h in (f"{p}: MiB", "CPU s"))]
+    measured = [(part, key) for part in parts for key in ("peak_mib", "cpu_seconds")]
     return [head] + [
         [
             f"{size['lines']:,}",
@@ -128,24 +133,28 @@ def write_input(path: Path, lines: int, words: int) -> dict[str, int]:
     return counts
 
 
-def encode(folder: Path, shard_size: int) -> dict[str, Any]:
-    """``llara encode --skip-bad``."""
-    from llara.corpus import Skipped
-    from llara.encode import encode_file
+def encode(folder: Path, shard_size: int, texts_only: bool) -> dict[str, Any]:
+    """``llara encode --skip-bad --texts-only``, or the rest of it by ``--resume``."""
+    from llara.corpus import Fields
+    from llara.encode import EncodeRun, Input
 
+    shutil.rmtree(folder / "vectors", ignore_errors=True)
     started = time.process_time()
-    manifest = encode_file(
-        str(folder / "model"),
-        folder / "c.jsonl",
-        folder / "vectors",
-        role="document",
-        skipped=Skipped(),
+    run = EncodeRun(
+        model=str(folder / "model"),
+        given=Input((folder / "c.jsonl",), "document", Fields(metadata=True), skip_bad=True),
+        out=folder / "vectors",
         shard_size=shard_size,
         batch_size=256,
-        overwrite=True,
+        resume=not texts_only,
     )
+    found: dict[str, Any] = {}
+    if texts_only:
+        run.read()
+    else:
+        manifest = run.encode()
+        found = {"count": manifest.count, "skipped": manifest.skipped, "empty": manifest.empty}
     seconds = round(time.process_time() - started, 1)
-    found = {"count": manifest.count, "skipped": manifest.skipped, "empty": manifest.empty}
     return {**found, "cpu_seconds": seconds, "peak_mib": round(peak_mib(), 1)}
 
 

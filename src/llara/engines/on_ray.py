@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
@@ -48,10 +48,10 @@ class RayEngine:
         if not pieces:
             return
         ray = _connected()
-        resources = ray.cluster_resources()
-        gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-        workers = min(self.workers or gpus or len(_nodes(ray)), len(pieces))
-        share = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": max(1, cores // max(workers, 1))}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = int(sum(node.get("GPU", 0) for node in nodes))
+        workers = min(self.workers or gpus or len(nodes), len(pieces))
+        share = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": _cores_each(nodes, workers)}
         done = ray.data.from_items(
             [{"piece": piece} for piece in pieces], override_num_blocks=len(pieces)
         ).map_batches(
@@ -116,8 +116,14 @@ def _connected() -> Any:
     return ray
 
 
-def _nodes(ray: Any) -> list[Any]:
-    return [node for node in ray.nodes() if node["Alive"]]
+def _cores_each(nodes: Sequence[Mapping[str, float]], workers: int) -> int:
+    """A worker's share of all cores, but never more than one machine has.
+
+    >>> _cores_each([{"CPU": 8.0}, {"CPU": 8.0}], 4), _cores_each([{"CPU": 8.0}, {"CPU": 8.0}], 1)
+    (4, 8)
+    """
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    return max(1, min(sum(cores) // workers, max(cores)))
 
 
 def _first_line(error: Exception) -> str:
