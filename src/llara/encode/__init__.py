@@ -2,13 +2,13 @@
 
 Reading order: ``texts`` (texts -> unit vectors by a loaded model), ``work`` (a run's directory), ``ids``
 (repeated ids), ``reading`` (the input -> shards of texts), ``shards`` (a shard of texts -> a shard of
-vectors), ``repair``, ``progress``, ``run`` (all of it, as an object), ``files`` (as a function), ``verify``.
+vectors), ``repair``, ``progress``, ``run`` (all of it, as an object), ``function`` (as a function), ``verify``.
 
 A directory of vectors (``llara.vectors``) is complete or absent. While a run makes it, everything stands in
 ``OUT.partial``; a finished shard is never encoded again.
 """
 
-from llara.encode.files import encode_file
+from llara.encode.function import encode_file
 from llara.encode.reading import Input
 from llara.encode.run import EncodeRun
 from llara.encode.texts import document_text, encode_texts, longest_input
