@@ -323,3 +323,10 @@ def test_vectors_do_not_depend_on_what_is_in_other_shards(encode, tmp_path):
     np.testing.assert_allclose(
         np.concatenate(pairs), np.load(tmp_path / "all" / "shard-00000.npy"), atol=1e-6
     )
+
+
+def test_a_run_that_lost_its_settings_begins_anew(encode, stopped, tmp_path):
+    (stopped / "settings.json").write_text("")  # as a machine that lost its power may leave it
+    encode(resume=True, dtype="int8")
+    encode("whole", dtype="int8")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")

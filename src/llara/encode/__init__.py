@@ -2,7 +2,8 @@
 
 Reading order: ``texts`` (texts -> unit vectors by a loaded model), ``work`` (a run's directory), ``ids``
 (repeated ids), ``reading`` (the input -> shards of texts), ``shards`` (a shard of texts -> a shard of
-vectors), ``repair``, ``progress``, ``run`` (all of it, as an object), ``function`` (as a function), ``verify``.
+vectors), ``repair``, ``progress``, ``run`` (all of it, as an object), ``function`` (as a function),
+``verify``.
 
 A directory of vectors (``llara.vectors``) is complete or absent. While a run makes it, everything stands in
 ``OUT.partial``; a finished shard is never encoded again.

@@ -144,7 +144,7 @@ class EncodeRun:
         before = work.settings() if self.resume else None
         if before is not None:
             same_settings(before, settings, work=work.directory)
-        elif self.overwrite:
+        else:  # nothing, what is to be overwritten, or a run that was killed before it knew its settings
             work.remove()
         try:
             work.make()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,8 @@ class EncodeJob:
         work = Work(self.work)
         texts = work.texts()
         assert texts is not None
-        return lambda number: self._encode_shard(encoder, work, number, texts.shards[number])
+        job = replace(self, progress=self.progress and not place.apart)
+        return lambda number: job._encode_shard(encoder, work, number, texts.shards[number])
 
     def _encode_shard(self, encoder: SentenceTransformer, work: Work, number: int, shard: TextShard) -> None:
         """Do a shard: the vectors first, then the record that vouches for them."""
