@@ -30,8 +30,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(40):
             record = {"id": number, "title": f"No. {number}", "text": SENTENCES[number % 6], "year": number}
             file.write(json.dumps(record) + "\n")
-    os.chdir(folder)
-    assert main(encode("whole")) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(encode("whole")) == 0
     return folder
 
 

@@ -146,21 +146,23 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(23):
             text = " ".join(SENTENCES[number % 5 :] * (number % 4))
             file.write(json.dumps({"id": f"d{number}", "text": text, "year": 1900 + number}) + "\n")
-    os.chdir(folder)
     encode("oracle", folder)
     return folder
 
 
-def encode(out: str, folder: Path, engine: str = "local", workers: int | None = 1) -> None:
+def encode(
+    out: str, folder: Path, engine: str = "local", workers: int | None = 1, *, resume: bool = False
+) -> None:
     encode_file(
         str(folder / "model"),
-        "corpus.jsonl",
+        folder / "corpus.jsonl",
         folder / out,
         role="document",
         batch_size=3,
         shard_size=5,
         engine=engine,
         workers=workers,
+        resume=resume,
     )
 
 
@@ -170,14 +172,13 @@ def content(directory: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("name", "workers"), APART)
 def test_vectors_are_the_same_bytes_on_every_engine(name: str, workers: int, workspace: Path) -> None:
-    os.chdir(workspace)
     encode(f"out-{name}", workspace, name, workers)
     assert content(workspace / f"out-{name}") == content(workspace / "oracle")
 
 
 def torchrun(workspace: Path, out: str, *more: object, kill: Kill | None = None) -> list[int | None]:
-    arguments = ["encode", "--model", workspace / "model", "--input", "corpus.jsonl", "--role", "document"]
-    arguments += ["--batch-size", 3, "--out", out, "--engine", "torchrun", *more]
+    arguments = ["encode", "--model", workspace / "model", "--input", workspace / "corpus.jsonl"]
+    arguments += ["--role", "document", "--batch-size", 3, "--out", out, "--engine", "torchrun", *more]
     done = llara_twice(*arguments, cwd=workspace, kill=kill)
     assert [one.stdout for one in done[1:]] == [""]
     return [one.code for one in done]
@@ -198,15 +199,7 @@ def test_a_torchrun_run_whose_processes_are_killed_goes_on_with_one(workspace: P
     out = workspace / "killed"
     assert torchrun(workspace, "killed", "--shard-size", 5, kill=kill) == [-signal.SIGKILL] * 2
     assert not out.exists()
-    encode_file(
-        str(workspace / "model"),
-        "corpus.jsonl",
-        out,
-        role="document",
-        batch_size=3,
-        shard_size=5,
-        resume=True,
-    )
+    encode("killed", workspace, resume=True)
     assert content(out) == content(workspace / "oracle")
 
 
