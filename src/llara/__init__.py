@@ -20,7 +20,10 @@ Read the package in this order; a module imports only from those before it:
     training     what every training run has: its directory, checkpoints, progress
     adapt        the paper, last of four: EBAE and EBAR training
 
-    encode       texts -> vectors
+    encoder      texts -> vectors, fast; and their smaller forms
+    vectors      directories of vectors and their texts, in shards
+    engines      where shards run: here, under torchrun, on Ray
+    encode       a file of texts -> a directory of vectors
     indexes      vectors -> an index
     lexical      BM25
     search       queries -> hits, dense and lexical

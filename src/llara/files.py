@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -9,9 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llara.errors import OutputError
+from llara.errors import InputError, OutputError
 
-__all__ = ["atomic_directory", "check_output", "write_text_atomic"]
+__all__ = [
+    "atomic_directory",
+    "check_output",
+    "check_work",
+    "put_in_place",
+    "sha256_of",
+    "work_directory",
+    "write_text_atomic",
+]
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
@@ -43,13 +52,7 @@ def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None 
         )
         temporary.chmod(0o755)
         yield temporary
-        if out.exists():
-            retired = temporary.with_suffix(".old")
-            os.replace(out, retired)
-            os.replace(temporary, out)
-            shutil.rmtree(retired)
-        else:
-            os.replace(temporary, out)
+        put_in_place(temporary, out)
     except OSError as error:
         raise OutputError(
             f"cannot write {out}: {error.strerror or error}; free the disk or choose another path"
@@ -57,6 +60,56 @@ def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None 
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(directory: Path, out: Path) -> None:
+    """Rename ``directory`` to ``out``; what stood there is removed.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    if not out.exists():
+        os.replace(directory, out)
+        return
+    retired = directory.with_suffix(".old")
+    os.replace(out, retired)
+    try:
+        os.replace(directory, out)
+    except OSError:
+        os.replace(retired, out)
+        raise
+    shutil.rmtree(retired)
+
+
+def work_directory(out: Path) -> Path:
+    """Where a run that can be resumed stands until its output is whole: ``OUT.partial``."""
+    absolute = out.absolute()
+    return absolute.with_name(absolute.name + ".partial")
+
+
+def check_work(work: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to begin where an unfinished run stands, or to resume where none does.
+
+    Raises:
+        OutputError: an unfinished run stands there, and neither ``resume`` nor ``overwrite``.
+        InputError: there is no run to resume.
+    """
+    if work.exists() and not resume and not overwrite:
+        raise OutputError(
+            f"an unfinished run stands in {work}; go on with --resume, or start anew with --overwrite"
+        )
+    if resume and not work.exists():
+        raise InputError(f"there is no unfinished run in {work} to resume; start it without --resume")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal; reads it once, in pieces.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text_atomic(path: Path, text: str) -> None:

@@ -166,8 +166,9 @@ def test_flags_stay_as_they_are() -> None:
         "adapt": "--base --config --corpus --out --overwrite --print-config --resume --set --skip-bad"
         " --store",
         "convert": "--base --max-tokens --out --overwrite --preset",
-        "encode": "--batch-size --id-field --input --model --no-titles --out --overwrite --role --skip-bad"
-        " --text-field --title-field",
+        "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata"
+        " --no-titles --out --overwrite --resume --role --shard-size --skip-bad --text-field --texts-only"
+        " --title-field --verify --workers",
         "index": "--kind --out --overwrite --vectors",
         "search": "--format --index --model --overwrite --queries --run",
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"

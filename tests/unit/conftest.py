@@ -58,6 +58,7 @@ def write_vectors():
     """Write a vectors directory by hand, in the documented layout, without a model."""
 
     def write(directory, documents, vectors, *, role="document", shard_size=100):
+        import hashlib
         import json
 
         import pyarrow as pa
@@ -70,10 +71,17 @@ def write_vectors():
             stem = f"shard-{len(shards):05d}"
             np.save(directory / f"{stem}.npy", vectors[start : start + shard_size])
             table = {name: [getattr(row, name) for row in rows] for name in ("id", "title", "text")}
-            pq.write_table(pa.table(table), directory / f"{stem}.parquet")
-            shards.append({"vectors": f"{stem}.npy", "texts": f"{stem}.parquet", "count": len(rows)})
+            table["metadata"] = [row.metadata and json.dumps(row.metadata) for row in rows]
+            schema = pa.schema([(name, pa.string()) for name in table])
+            pq.write_table(pa.table(table, schema=schema), directory / f"{stem}.parquet")
+            names = {"vectors": f"{stem}.npy", "texts": f"{stem}.parquet"}
+            checksums = {
+                f"{what}_sha256": hashlib.sha256((directory / name).read_bytes()).hexdigest()
+                for what, name in names.items()
+            }
+            shards.append({**names, "count": len(rows), **checksums})
         manifest = {
-            "format": "llara-vectors/1",
+            "format": "llara-vectors/2",
             "model": "some/model",
             "fingerprint": "f" * 64,
             "role": role,
@@ -81,6 +89,7 @@ def write_vectors():
             "max_tokens": 512,
             "count": len(documents),
             "dimension": vectors.shape[1],
+            "model_dimension": vectors.shape[1],
             "dtype": "float32",
             "shards": shards,
         }

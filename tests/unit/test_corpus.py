@@ -53,6 +53,22 @@ def test_zstd_frames_written_one_after_another_are_all_read(tmp_path):
     assert len(list(read_documents([tmp_path / "b.jsonl.zst"]))) == 6
 
 
+@pytest.mark.parametrize("name", ["c.jsonl", "c.tsv", "c.parquet"])
+@pytest.mark.parametrize("metadata", [False, True])
+def test_other_fields_are_read_only_if_asked_for(tmp_path, name, metadata):
+    record = {"id": "a", "title": "First", "text": "One.", "kind": "x", "_id": "b"}
+    path = tmp_path / name
+    if name == "c.parquet":
+        pq.write_table(pa.Table.from_pylist([{**record, "raw": b"\x00", "pictures": [{"bytes": b""}]}]), path)
+    elif name == "c.tsv":
+        path.write_text("\t".join(record) + "\n" + "\t".join(record.values()) + "\n")
+    else:
+        path.write_bytes(json_lines([record]))
+    (document,) = read_documents([path], fields=Fields(metadata=metadata))
+    assert document == Document("a", "One.", "First", metadata={"kind": "x"} if metadata else None)
+    assert hash(document) == hash(Document("a", "One.", "First"))
+
+
 def test_fields_are_chosen_by_name_and_an_id_may_be_a_number(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_bytes(json_lines([{"docid": 7, "heading": None, "contents": "Hi.", "text": "not this"}]))

@@ -31,7 +31,7 @@ from llara.adapt.store import OrderedExamples, TokenStore, training_order
 from llara.adapt.trainer import AdaptTrainer
 from llara.config import AdaptConfig
 from llara.errors import LlaraError, OutputError
-from llara.files import atomic_directory, check_output
+from llara.files import atomic_directory, check_output, check_work, work_directory
 from llara.joint import check_joint
 from llara.model import load_config, save_retriever, stored_dtype
 from llara.prompts import Prompts, Task
@@ -40,12 +40,10 @@ from llara.training import (
     StopAfter,
     check_devices,
     check_same_run,
-    check_work,
     common_arguments,
     last_checkpoint,
     make_work,
     say,
-    work_directory,
 )
 
 __all__ = ["AdaptResult", "adapt"]

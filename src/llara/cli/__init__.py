@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LlaraError as error:
         can_skip = isinstance(error, BadLineError) and hasattr(arguments, "skip_bad")
         more = ". To count and leave out such lines: --skip-bad" if can_skip else ""
-        print(f"error: {error}{more}", file=sys.stderr)
+        if not getattr(error, "said", False):  # by another process of the same run
+            print(f"error: {error}{more}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -15,7 +15,6 @@ from llara.settings import listed
 
 if TYPE_CHECKING:
     from llara.config import AdaptConfig, FinetuneConfig
-    from llara.corpus import Skipped
     from llara.search import Hit
 
 SHOWN_CHARACTERS = 300  # of a hit's text, on a terminal
@@ -35,7 +34,7 @@ def run_adapt(args: argparse.Namespace) -> None:
 
         print(recipe_text(config), end="")
         return
-    _require(args, {"--base": config.base, "--corpus": args.corpus, "--out": args.out})
+    require(args, {"--base": config.base, "--corpus": args.corpus, "--out": args.out})
     from llara.adapt import adapt
 
     assert config.base is not None
@@ -75,7 +74,7 @@ def run_mine(args: argparse.Namespace) -> None:
     needed = {"--data": args.data, "--out": args.out}
     if config.source != "bm25":
         needed["--model"] = args.model
-    _require(args, needed)
+    require(args, needed)
     from llara.mine import mine
 
     result = mine(
@@ -85,7 +84,7 @@ def run_mine(args: argparse.Namespace) -> None:
         config=config,
         split=args.split,
         corpus=args.corpus,
-        title_separator=_title_separator(args),
+        title_separator=title_separator(args),
         index=args.index,
         batch_size=args.batch_size,
         overwrite=args.overwrite,
@@ -102,7 +101,7 @@ def run_finetune(args: argparse.Namespace) -> None:
 
         print(recipe_text(config), end="")
         return
-    _require(args, {"--model": config.model, "--train": args.train, "--out": args.out})
+    require(args, {"--model": config.model, "--train": args.train, "--out": args.out})
     from llara.finetune import finetune
 
     assert config.model is not None
@@ -132,7 +131,7 @@ def _finetune_config(args: argparse.Namespace) -> FinetuneConfig:
     return replace(config, **{name: value for name, value in given.items() if value is not None})
 
 
-def _title_separator(args: argparse.Namespace) -> str | None:
+def title_separator(args: argparse.Namespace) -> str | None:
     """None without titles, else as the model was trained."""
     from llara.model import title_separator_of
 
@@ -141,7 +140,7 @@ def _title_separator(args: argparse.Namespace) -> str | None:
     return " " if args.model in (None, "none") else title_separator_of(args.model)
 
 
-def _require(args: argparse.Namespace, given: dict[str, object]) -> None:
+def require(args: argparse.Namespace, given: dict[str, object]) -> None:
     """Wrong usage, unless every one of these options has a value."""
     missing = [name for name, value in given.items() if not value]
     if missing:
@@ -154,28 +153,6 @@ def run_convert(args: argparse.Namespace) -> None:
     print(
         convert(args.base, args.out, preset=args.preset, max_tokens=args.max_tokens, overwrite=args.overwrite)
     )
-
-
-def run_encode(args: argparse.Namespace) -> None:
-    from llara.corpus import Fields, Skipped
-    from llara.encode import encode_file
-
-    skipped = Skipped() if args.skip_bad else None
-    manifest = encode_file(
-        args.model,
-        args.input,
-        args.out,
-        role=args.role,
-        fields=Fields(id=args.id_field, title=args.title_field, text=args.text_field),
-        skipped=skipped,
-        title_separator=_title_separator(args),
-        batch_size=args.batch_size,
-        overwrite=args.overwrite,
-        progress=True,
-    )
-    _report_skipped(skipped)
-    print(args.out)
-    say(f"{manifest.count:,} vectors of {manifest.dimension} numbers")
 
 
 def run_index(args: argparse.Namespace) -> None:
@@ -251,8 +228,3 @@ def run_quickstart(args: argparse.Namespace) -> None:
     from llara.quickstart import quickstart
 
     quickstart(args.out, overwrite=args.overwrite, num_passages=args.passages, overrides=args.overrides)
-
-
-def _report_skipped(skipped: Skipped | None) -> None:
-    if skipped is not None and skipped.count:
-        say(str(skipped))

@@ -8,12 +8,12 @@ from typing import Any
 
 import llara
 from llara.cli import commands
+from llara.cli.encoding import add_encode
 from llara.cli.evaluation import add_compare, add_evaluate
 from llara.cli.options import (
     TRAINING_DATA,
     Parser,
     add_batch_size,
-    add_model,
     add_no_titles,
     add_out,
     add_overrides,
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         _mine,
         _finetune,
         _convert,
-        _encode,
+        add_encode,
         _index,
         _search,
         add_evaluate,
@@ -179,34 +179,6 @@ def _convert(subparsers: Any) -> None:
         metavar="N",
         help="longest input in tokens, prompt included (default: %(default)s)",
     )
-
-
-def _encode(subparsers: Any) -> None:
-    parser = new_command(
-        subparsers,
-        "encode",
-        about="Turn queries or documents into vectors, written in shards.",
-        example="llara encode --model llara-mini --input docs --role document --out vectors",
-        run=commands.run_encode,
-    )
-    add_model(parser)
-    parser.add_argument(
-        "--input", required=True, metavar="SOURCE", help="a file or folder, as for llara adapt"
-    )
-    parser.add_argument("--role", required=True, choices=("query", "document"), help="which prompt to use")
-    add_out(parser, "where the vectors go")
-    add_batch_size(parser)
-    parser.add_argument(
-        "--id-field", default="id", metavar="NAME", help="field of the id (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--title-field", default="title", metavar="NAME", help="field of the title (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--text-field", default="text", metavar="NAME", help="field of the text (default: %(default)s)"
-    )
-    add_no_titles(parser)
-    add_skip_bad(parser)
 
 
 def _index(subparsers: Any) -> None:

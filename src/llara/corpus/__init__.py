@@ -7,7 +7,7 @@ segments of bounded length, each with its successor). Everything is streamed.
 
 from llara.corpus.documents import Document, Fields, Skipped
 from llara.corpus.segments import CountTokens, Segment, iter_segments, split_segments
-from llara.corpus.sources import read_documents
+from llara.corpus.sources import files_of, read_documents
 
 __all__ = [
     "CountTokens",
@@ -15,6 +15,7 @@ __all__ = [
     "Fields",
     "Segment",
     "Skipped",
+    "files_of",
     "iter_segments",
     "read_documents",
     "split_segments",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from llara.errors import InputError
 
@@ -19,13 +20,15 @@ class Document:
 
     ``continues`` says that the text goes on where the document before it in the stream ended (two
     passages of one article): the first segment of this one is then the successor of the last
-    segment of that one, and each keeps its own id and its own boundary.
+    segment of that one, and each keeps its own id and its own boundary. ``metadata`` are the other fields of
+    its record, if they were asked for (``Fields.metadata``) and there are any.
     """
 
     id: str
     text: str
     title: str = ""
     continues: bool = False
+    metadata: dict[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,15 @@ class Fields:
 
     ``text`` must be there. A record without the default ``id`` may carry BEIR's ``_id``, and without
     either its place, ``<file>:<line>``, is its id. A record without ``title`` has an empty title.
+
+    With ``metadata`` a record's other fields are kept, too. An object in a field ``metadata`` (as BEIR has
+    it) stands for its own fields; columns of bytes or media in Parquet files and data sets are passed over.
     """
 
     id: str = DEFAULT_ID_FIELD
     title: str = "title"
     text: str = "text"
+    metadata: bool = False
 
 
 @dataclass
@@ -78,7 +85,7 @@ def document_from_record(record: Mapping[str, object], *, where: str, fields: Fi
     A number is accepted as an id and written as text; ``null`` is accepted as a title and means none.
 
     >>> document_from_record({"_id": 7, "text": "Hello."}, where="a.jsonl:1", fields=Fields())
-    Document(id='7', text='Hello.', title='', continues=False)
+    Document(id='7', text='Hello.', title='', continues=False, metadata=None)
 
     Raises:
         InputError: a field is missing, or holds what is not text.
@@ -91,7 +98,8 @@ def document_from_record(record: Mapping[str, object], *, where: str, fields: Fi
     text = _string(record[fields.text], name=fields.text, where=where)
     title_value = record.get(fields.title)
     title = "" if title_value is None else _string(title_value, name=fields.title, where=where)
-    return Document(id=_id(record, where=where, fields=fields), text=text, title=title)
+    metadata = _metadata(record, fields) if fields.metadata else None
+    return Document(id=_id(record, where=where, fields=fields), text=text, title=title, metadata=metadata)
 
 
 def _id(record: Mapping[str, object], *, where: str, fields: Fields) -> str:
@@ -111,6 +119,16 @@ def _id(record: Mapping[str, object], *, where: str, fields: Fields) -> str:
     if not identifier:
         raise InputError(f"{where}: the field {name!r} is empty; an id has at least one character")
     return identifier
+
+
+def _metadata(record: Mapping[str, object], fields: Fields) -> dict[str, Any] | None:
+    own = {fields.id, fields.title, fields.text, BEIR_ID_FIELD}
+    others = {name: value for name, value in record.items() if name not in own}
+    inner = others.get("metadata", ())
+    if inner is None or isinstance(inner, dict):
+        del others["metadata"]
+        others = {**(inner or {}), **others}
+    return others or None
 
 
 def _string(value: object, *, name: str, where: str) -> str:

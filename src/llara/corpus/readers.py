@@ -16,10 +16,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, document_from_record
 from llara.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "DATA_SUFFIXES",
@@ -29,6 +32,7 @@ __all__ = [
     "open_rows",
     "read_lines",
     "suffix_of",
+    "wanted_columns",
 ]
 
 COMPRESSED_SUFFIXES = (".gz", ".xz", ".zst")
@@ -177,7 +181,7 @@ def _parquet_rows(path: Path, fields: Fields) -> Rows:
         try:
             with pq.ParquetFile(path, pre_buffer=False) as file:
                 names = file.schema_arrow.names
-                wanted = [n for n in names if n in {fields.id, BEIR_ID_FIELD, fields.title, fields.text}]
+                wanted = wanted_columns(file.schema_arrow, fields)
                 if fields.text not in names:
                     document_from_record(dict.fromkeys(names), where=str(path), fields=fields)
                 number = 0
@@ -193,6 +197,23 @@ def _parquet_rows(path: Path, fields: Fields) -> Rows:
         return document_from_record(row, where=where, fields=fields)
 
     return Rows(rows(), parse)
+
+
+def wanted_columns(schema: pa.Schema, fields: Fields) -> list[str]:
+    """The columns to read: those of ``fields``, and with ``fields.metadata`` others but bytes and media."""
+    own = {fields.id, BEIR_ID_FIELD, fields.title, fields.text}
+    return [f.name for f in schema if f.name in own or (fields.metadata and not _holds_bytes(f.type))]
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if isinstance(kind, pa.DictionaryType):
+        return _holds_bytes(kind.value_type)
+    if any(_holds_bytes(kind.field(number).type) for number in range(kind.num_fields)):
+        return True
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(check(kind) for check in binary)
 
 
 # -- plain text

@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, Skipped, document_from_record
-from llara.corpus.readers import DATA_SUFFIXES, SETTINGS_SUFFIX, TEXT_SUFFIXES, Rows, open_rows, suffix_of
+from llara.corpus.readers import (
+    DATA_SUFFIXES,
+    SETTINGS_SUFFIX,
+    TEXT_SUFFIXES,
+    Rows,
+    open_rows,
+    suffix_of,
+    wanted_columns,
+)
 from llara.errors import BadLineError, InputError
 
-__all__ = ["read_documents"]
+__all__ = ["files_of", "read_documents"]
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -50,6 +58,18 @@ def read_documents(
     """
     parts = [part for source in sources for part in _parts(source, fields=fields, split=split)]
     return _documents(sources, parts, skipped=skipped, link_titles=link_titles)
+
+
+def files_of(source: str | Path, *, split: str = "train") -> list[Path]:
+    """The files that :func:`read_documents` reads of a source, in their order; none of a data set of the Hub.
+
+    Raises:
+        InputError: the source is missing or cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _files_of_folder(path, split)
+    return [path] if path.exists() else []
 
 
 class _Part(NamedTuple):
@@ -197,7 +217,10 @@ def _hub_rows(name: str, config: str | None, split: str, fields: Fields) -> Rows
             dataset = datasets.load_dataset(name, config, split=split, streaming=True)
             columns = dataset.column_names or []
             if fields.text in columns:  # others, pictures among them, are not even decoded
-                wanted = {fields.id, BEIR_ID_FIELD, fields.title, fields.text}
+                own = {fields.id, BEIR_ID_FIELD, fields.title, fields.text}
+                wanted = own.intersection(columns)
+                if fields.metadata and dataset.features is not None:
+                    wanted.update(wanted_columns(dataset.features.arrow_schema, fields))
                 dataset = dataset.select_columns([column for column in columns if column in wanted])
             for number, record in enumerate(dataset, start=1):
                 yield f"{name}:{number}", record

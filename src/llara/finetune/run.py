@@ -24,7 +24,7 @@ from sentence_transformers import SentenceTransformerTrainingArguments
 from llara.config import FinetuneConfig
 from llara.errors import ConfigError, LlaraError, OutputError
 from llara.evaluate.measures import depth_of
-from llara.files import check_output
+from llara.files import check_output, check_work, work_directory
 from llara.finetune.batches import PairCollator
 from llara.finetune.finish import write_model
 from llara.finetune.loss import ContrastiveLoss
@@ -35,12 +35,10 @@ from llara.training import (
     StopAfter,
     check_devices,
     check_same_run,
-    check_work,
     common_arguments,
     last_checkpoint,
     make_work,
     say,
-    work_directory,
 )
 
 __all__ = ["FinetuneResult", "finetune"]

@@ -16,12 +16,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from llara.corpus import Document
-from llara.encode import MANIFEST, Role, VectorsManifest, read_manifest
 from llara.errors import ConfigError, InputError
 from llara.files import atomic_directory, check_output
 from llara.indexes.base import Index
 from llara.indexes.exact import ExactIndex
 from llara.indexes.hnsw import HnswIndex, HnswSettings
+from llara.vectors import MANIFEST, Role, VectorsManifest, read_manifest
 
 __all__ = ["IndexManifest", "Kind", "StoredIndex", "build_index", "open_index"]
 
@@ -161,7 +161,7 @@ def _copy_shards(vectors: Path, source: VectorsManifest, index: Index, documents
         for shard in source.shards:
             try:
                 rows = np.load(vectors / shard.vectors, mmap_mode="r")
-                table = pq.read_table(vectors / shard.texts, schema=schema)
+                table = pq.read_table(vectors / shard.texts, columns=schema.names)
             except (OSError, ValueError, pa.ArrowInvalid) as error:
                 raise InputError(f"{vectors} is damaged ({error}); encode again") from error
             if rows.shape != (shard.count, source.dimension) or table.num_rows != shard.count:

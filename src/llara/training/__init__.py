@@ -8,14 +8,13 @@ from llara.training.trainer import (
     common_arguments,
     last_checkpoint,
 )
-from llara.training.work import check_same_run, check_work, make_work, say, work_directory
+from llara.training.work import check_same_run, make_work, say
 
 __all__ = [
     "StopAfter",
     "WholeCheckpoints",
     "check_devices",
     "check_same_run",
-    "check_work",
     "common_arguments",
     "last_checkpoint",
     "load_weights",
@@ -24,5 +23,4 @@ __all__ = [
     "say",
     "use_bfloat16",
     "with_lora",
-    "work_directory",
 ]

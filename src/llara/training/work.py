@@ -11,11 +11,11 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from llara.errors import ConfigError, InputError, OutputError
+from llara.errors import ConfigError, OutputError
 from llara.files import write_text_atomic
 from llara.settings import to_dict
 
-__all__ = ["check_same_run", "check_work", "make_work", "say", "work_directory"]
+__all__ = ["check_same_run", "make_work", "say"]
 
 _MAY_CHANGE_ON_RESUME = {"max_seconds", "report_to", "logging_steps", "save_steps"}
 
@@ -24,12 +24,6 @@ def say(text: str) -> None:
     """Speech: to stderr, from one process of a distributed run."""
     if os.environ.get("RANK", "0") == "0":
         print(text, file=sys.stderr, flush=True)
-
-
-def work_directory(out: Path) -> Path:
-    """Where a run stands until its model is whole: ``OUT.partial``."""
-    absolute = out.absolute()
-    return absolute.with_name(absolute.name + ".partial")
 
 
 def make_work(work: Path, arguments: TrainingArguments, *, resume: bool, overwrite: bool) -> None:
@@ -47,21 +41,6 @@ def make_work(work: Path, arguments: TrainingArguments, *, resume: bool, overwri
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {work}: {error.strerror or error}") from error
-
-
-def check_work(work: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to begin where an unfinished run stands, or to resume where none does.
-
-    Raises:
-        OutputError: an unfinished run stands there, and neither ``resume`` nor ``overwrite``.
-        InputError: there is no run to resume.
-    """
-    if work.exists() and not resume and not overwrite:
-        raise OutputError(
-            f"an unfinished run stands in {work}; go on with --resume, or start anew with --overwrite"
-        )
-    if resume and not work.exists():
-        raise InputError(f"there is no unfinished run in {work} to resume; start it without --resume")
 
 
 def check_same_run(work: Path, config: Any, *, resume: bool, **facts: Any) -> None:

@@ -1,0 +1,104 @@
+"""One shard: its texts read, encoded and written. The one function that every engine's workers call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llara.corpus import Document
+from llara.encode.texts import document_text, encode_texts, longest_input
+from llara.encode.work import Record, TextShard, Work, write_hashed
+from llara.encoder.quantise import VectorDtype, cut, quantise
+from llara.engines import Place
+from llara.errors import ModelError, OutputError
+from llara.vectors import Role
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["EncodeJob"]
+
+
+@dataclass(frozen=True)
+class EncodeJob:
+    """What a worker must know; called with its place it loads the model and gives the worker.
+
+    What a shard's vectors are depends on the shard alone: batches are made within it.
+    """
+
+    work: Path
+    model: str
+    fingerprint: str
+    role: Role
+    title_separator: str | None
+    dtype: VectorDtype
+    dimensions: int | None
+    batch_size: int
+    device: str | None
+    progress: bool
+
+    def __call__(self, place: Place) -> Callable[[int], None]:
+        """Load the model on ``place``.
+
+        Raises:
+            ModelError: it cannot be loaded, or a worker on another machine finds another one there.
+        """
+        from llara.model import fingerprint, load, resolve
+
+        if place.apart and fingerprint(resolve(self.model)) != self.fingerprint:
+            raise ModelError(
+                f"the model {self.model} is another one on this machine than where the run was started; "
+                "expected the same files on all machines"
+            )
+        encoder = load(self.model, device=self.device or place.device)
+        work = Work(self.work)
+        texts = work.texts()
+        assert texts is not None
+        job = replace(self, progress=self.progress and not place.apart)
+        return lambda number: job._encode_shard(encoder, work, number, texts.shards[number])
+
+    def _encode_shard(self, encoder: SentenceTransformer, work: Work, number: int, shard: TextShard) -> None:
+        """Do a shard: the vectors first, then the record that vouches for them."""
+        full_ND = encode_texts(
+            encoder,
+            self._texts(work.texts_file(number)),
+            role=self.role,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
+        vectors_ND = cut(full_ND, self.dimensions)
+        stored = np.ascontiguousarray(quantise(vectors_ND, self.dtype))
+
+        def write(file: Any) -> None:
+            np.lib.format.write_array(file, stored, allow_pickle=False)
+
+        try:
+            sha256 = write_hashed(work.vectors_file(number), write, within=work.directory)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {work.vectors_file(number)}: {error.strerror or error}; free the disk"
+            ) from error
+        record = Record(
+            first=shard.first,
+            count=shard.count,
+            texts_sha256=shard.sha256,
+            vectors_sha256=sha256,
+            dimension=vectors_ND.shape[1],
+            model_dimension=full_ND.shape[1],
+            max_tokens=longest_input(encoder),
+        )
+        work.write_record(number, record)
+
+    def _texts(self, path: Path) -> list[str]:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path, columns=["title", "text"])
+        titles, texts = table.column("title").to_pylist(), table.column("text").to_pylist()
+        return [
+            document_text(Document("", text, title), self.title_separator)
+            for title, text in zip(titles, texts, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""A model directory's fast path from texts to vectors."""

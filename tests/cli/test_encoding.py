@@ -1,0 +1,175 @@
+"""``llara encode`` as users run it: killed at chosen places and in groups, on full disks, and verified."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from processes import Kill, llara
+from tiny import SENTENCES, byte_level, write_model
+
+from llara.cli import main
+from llara.model import convert
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformer, a corpus of 40 documents, and its vectors in ``whole``."""
+    folder = tmp_path_factory.mktemp("encoding")
+    convert(write_model(folder / "base", byte_level(bos=True)), folder / "model", max_tokens=64)
+    with (folder / "corpus.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(40):
+            record = {"id": number, "title": f"No. {number}", "text": SENTENCES[number % 6], "year": number}
+            file.write(json.dumps(record) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(encode("whole")) == 0
+    return folder
+
+
+@pytest.fixture
+def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+def encode(out: Path | str, *more: str) -> list[str]:
+    command = ["encode", "--model", "model", "--input", "corpus.jsonl", "--role", "document"]
+    return [*command, "--shard-size", "8", "--out", str(out), *more]
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+KILLS = {
+    "while it reads": (Kill(after="llara.encode.reading:write_hashed", calls=2), 0),
+    "when all is read": (Kill(after="llara.encode.run:read_input"), 0),
+    "with a shard under its temporary name": (
+        Kill(after="numpy.lib.format:write_array", calls=4),
+        2,
+    ),  # the first: ids
+    "with a shard that has no record": (Kill(after="llara.encode.shards:write_hashed", calls=3), 2),
+    "when all is done but the clean-up": (Kill(after="llara.encode.run:put_in_place"), 5),
+}
+
+
+@pytest.mark.parametrize("moment", KILLS)
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(moment: str, inside: Path) -> None:
+    kill, done = KILLS[moment]
+    out = inside / moment.replace(" ", "-")
+    assert llara(*encode(out), cwd=inside, kill=kill).code == -signal.SIGKILL
+    assert out.exists() == (done == 5)
+    records = list((inside / f"{out.name}.partial" / "records").iterdir())
+    assert len(records) == done
+    resumed = llara(*encode(out, "--resume"), cwd=inside)
+    assert resumed.code == 0, resumed.stderr
+    assert ("complete" if done == 5 else f"{done} of 5 shards are done already") in resumed.stderr
+    assert content(out) == content(inside / "whole")
+    assert not (inside / f"{out.name}.partial").exists()
+
+
+def test_a_group_of_workers_that_is_killed_goes_on_with_one(inside: Path, capsys: Capture) -> None:
+    command = [sys.executable, "-m", "llara", *encode("group", "--workers", "2")]
+    process = subprocess.Popen(command, cwd=inside, stderr=subprocess.DEVNULL, start_new_session=True)
+    records = inside / "group.partial" / "records"
+    while process.poll() is None and not (records.is_dir() and any(records.iterdir())):
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert main(encode("group", "--resume")) == 0
+    assert content(inside / "group") == content(inside / "whole")
+
+
+# -- the disk
+
+
+def test_a_disk_too_full_for_the_texts_is_one_error_and_leaves_nothing(
+    inside: Path, small_disk: Callable[[str], Path], capsys: Capture
+) -> None:
+    disk = small_disk("size=16k")
+    assert main(encode(disk / "out")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot write")
+    assert "No space left" in error
+    assert not list(disk.iterdir())
+
+
+def test_a_disk_that_fills_up_keeps_what_is_done_for_resume(
+    inside: Path, small_disk: Callable[[str], Path], capsys: Capture
+) -> None:
+    disk = small_disk("size=56k")
+    assert main(encode(disk / "out")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot write")
+    assert "No space left" in error
+    assert "go on with --resume" in error
+    records = (disk / "out.partial" / "records").glob("*.json")
+    vectors = [disk / "out.partial" / "vectors" / f"{path.stem}.npy" for path in records]
+    finished = {path: path.stat().st_mtime_ns for path in vectors}
+    assert 0 < len(finished) < 5
+    subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+    assert main(encode(disk / "out", "--resume")) == 0
+    assert content(disk / "out") == content(inside / "whole")
+    assert all((disk / "out" / path.name).stat().st_mtime_ns == made for path, made in finished.items())
+
+
+# -- verifying
+
+
+def test_a_directory_as_it_was_written_is_said_to_be_so(inside: Path, capsys: Capture) -> None:
+    assert main(["encode", "--verify", "whole"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "as it was written" in printed.err
+
+
+def test_damage_is_named_shard_by_shard_and_mended_by_resume(inside: Path, capsys: Capture) -> None:
+    assert main(encode("damaged")) == 0
+    os.truncate("damaged/shard-00003.npy", 100)
+    capsys.readouterr()
+    assert main(["encode", "--verify", "damaged"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("shard-00003.npy: its checksum is not the manifest's")
+    assert "--resume" in printed.err
+    assert main(encode("damaged", "--resume")) == 0
+    assert content(inside / "damaged") == content(inside / "whole")
+    assert main(["encode", "--verify", "damaged"]) == 0
+
+
+def test_reading_and_encoding_can_be_two_commands(inside: Path, capsys: Capture) -> None:
+    assert main(encode("later", "--texts-only")) == 0
+    assert capsys.readouterr().out.strip() == str(inside / "later.partial")
+    assert main(encode("later", "--resume")) == 0
+    assert content(inside / "later") == content(inside / "whole")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--engine", "torchrun"], "torchrun --nproc-per-node"),
+        (["--dimensions", "12", "--dtype", "binary"], "multiple of 8"),
+    ],
+)
+def test_what_cannot_be_done_is_one_error_and_leaves_nothing(
+    more: list[str], message: str, inside: Path, capsys: Capture
+) -> None:
+    assert main(encode("refused", *more)) == 1
+    assert message in capsys.readouterr().err
+    assert not list(inside.glob("refused*"))
+
+
+def test_without_verify_the_rest_is_needed(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["encode", "--model", "m", "--out", "x"])
+    assert ended.value.code == 2
+    assert "also needed: --input, --role" in capsys.readouterr().err

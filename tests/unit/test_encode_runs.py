@@ -1,0 +1,332 @@
+"""Runs that are stopped, resumed, refused, repaired; and every kind of bad line."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from llara.corpus import Fields, Skipped
+from llara.encode import EncodeRun, Input, VectorsManifest, encode_file, reading, verify
+from llara.errors import BadLineError, ConfigError, InputError, LlaraError, OutputError
+
+TEXTS = [
+    "wing slipstream",
+    "heat of the slab",
+    "flow",
+    "shear flow of a wing",
+    "slab shear",
+    "heat flow",
+    "a",
+]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps({"id": f"d{n}", "text": text}) + "\n" for n, text in enumerate(TEXTS)))
+    return path
+
+
+@pytest.fixture
+def encode(retriever, corpus, tmp_path):
+    """``encode(out, ...)`` makes four shards of the corpus."""
+
+    def call(out="out", **settings):
+        given = {
+            "model": str(retriever.path),
+            "source": corpus,
+            "role": "document",
+            "shard_size": 2,
+            **settings,
+        }
+        return encode_file(out=tmp_path / out, **given)
+
+    return call
+
+
+@pytest.fixture
+def stopped(encode, tmp_path, monkeypatch):
+    """An unfinished run, ``out.partial``, of which two shards are done: the third could not be written."""
+
+    def full_disk(*arguments, **keywords):
+        if len(list((tmp_path / "out.partial" / "records").iterdir())) == 2:
+            raise OSError(28, "No space left on device")
+        return write(*arguments, **keywords)
+
+    import llara.encode.shards as module
+
+    write = vars(module)["write_hashed"]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_hashed", full_disk)
+        with pytest.raises(OutputError, match=r"No space left.*go on with --resume"):
+            encode()
+    return tmp_path / "out.partial"
+
+
+def content(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+# -- resuming
+
+
+def test_a_resumed_run_ends_with_the_same_bytes_and_does_no_shard_again(encode, stopped, tmp_path):
+    first = stopped / "vectors" / "shard-00000.npy"
+    made = first.stat().st_mtime_ns
+    assert not (tmp_path / "out").exists()
+    encode(resume=True)
+    encode("whole")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert (tmp_path / "out" / "shard-00000.npy").stat().st_mtime_ns == made
+    assert not stopped.exists()
+
+
+def test_a_finished_shard_that_was_altered_is_done_again_on_resume(encode, stopped, tmp_path):
+    paths = [stopped / "vectors" / f"shard-0000{number}.npy" for number in (0, 1)]
+    paths[0].write_bytes(paths[0].read_bytes()[:-1])
+    paths[1].write_bytes(paths[1].read_bytes()[:-1] + b"\0")
+    encode(resume=True)
+    encode("whole")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_texts_that_were_damaged_are_read_again_on_resume(encode, stopped, tmp_path):
+    (stopped / "vectors" / "shard-00003.parquet").unlink()
+    encode(resume=True)
+    encode("whole")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_an_unfinished_run_is_not_overwritten_unless_told(encode, stopped, tmp_path):
+    with pytest.raises(OutputError, match=r"unfinished run.*--resume.*--overwrite"):
+        encode()
+    encode(overwrite=True, dtype="int8")
+    assert VectorsManifest.read(tmp_path / "out").dtype == "int8"
+
+
+def test_nothing_can_be_resumed_where_nothing_stands(encode, tmp_path):
+    with pytest.raises(InputError, match="no unfinished run"):
+        encode(resume=True)
+    assert not (tmp_path / "out.partial").exists()
+
+
+CHANGES: dict[str, tuple[dict, str]] = {
+    "dtype": ({"dtype": "int8"}, 'dtype "float32", now "int8"'),
+    "dimensions": ({"dimensions": 8}, "dimensions null, now 8"),
+    "shard_size": ({"shard_size": 3}, "shard_size 2, now 3"),
+    "batch_size": ({"batch_size": 7}, "batch_size 64, now 7"),
+    "titles": ({"title_separator": None}, 'title_separator " ", now null'),
+    "metadata": ({"metadata": False}, "fields .*true.*false"),
+    "skip_bad": ({"skipped": Skipped()}, "skip_bad false, now true"),
+    "role": ({"role": "query"}, 'role "document", now "query"'),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_changed_setting_is_refused_by_name_and_the_run_is_kept(encode, stopped, what):
+    changes, message = CHANGES[what]
+    with pytest.raises(ConfigError, match=message):
+        encode(resume=True, **changes)
+    assert len(list((stopped / "records").iterdir())) == 2
+
+
+def test_a_changed_model_is_refused(encode, stopped, other_retriever):
+    with pytest.raises(ConfigError, match=r"model [0-9a-f]{12}, now [0-9a-f]{12}"):
+        encode(resume=True, model=str(other_retriever.path))
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+def test_a_changed_input_is_refused_by_name(encode, stopped, corpus, same_time):
+    before = corpus.stat()
+    corpus.write_text(corpus.read_text().replace("slab", "wing, too"))
+    if same_time:  # then its size gives it away
+        os.utime(corpus, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ConfigError, match=r"input \S*c\.jsonl had other content"):
+        encode(resume=True)
+
+
+def test_an_input_that_was_only_touched_is_the_same(encode, stopped, corpus):
+    os.utime(corpus)
+    assert encode(resume=True).count == len(TEXTS)
+
+
+def test_another_input_is_refused_by_name(encode, stopped, corpus, tmp_path):
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(corpus.read_bytes())
+    with pytest.raises(ConfigError, match=r"input \S*c\.jsonl, now \S*other\.jsonl"):
+        encode(resume=True, source=other)
+
+
+def test_the_model_may_be_named_in_another_way(encode, stopped, retriever, monkeypatch):
+    monkeypatch.chdir(retriever.path.parent)
+    assert encode(resume=True, model=retriever.path.name).model == str(retriever.path)
+
+
+# -- a complete directory
+
+
+@pytest.mark.parametrize("file", ["shard-00001.npy", "shard-00002.parquet"])
+@pytest.mark.parametrize("damage", ["cut", "lost"])
+def test_a_complete_directory_that_was_damaged_is_made_whole(encode, tmp_path, file, damage):
+    encode()
+    before = content(tmp_path / "out")
+    path = tmp_path / "out" / file
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-3])
+    else:
+        path.unlink()
+    assert any(file in sentence for sentence in verify(tmp_path / "out"))
+    encode(resume=True)
+    assert content(tmp_path / "out") == before
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_a_complete_directory_is_left_as_it_is(encode, tmp_path):
+    manifest = encode()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert encode(resume=True) == manifest
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
+    with pytest.raises(ConfigError, match="dtype"):
+        encode(resume=True, dtype="int8")
+
+
+def test_a_repair_that_is_stopped_goes_on(encode, tmp_path, monkeypatch):
+    encode()
+    before = content(tmp_path / "out")
+    (tmp_path / "out" / "shard-00001.npy").unlink()
+
+    def no_rename(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llara.encode.repair.os.replace", no_rename)
+        with pytest.raises(KeyboardInterrupt):
+            encode(resume=True)
+    encode(resume=True)
+    assert content(tmp_path / "out") == before
+
+
+def test_the_input_can_be_read_first_and_encoded_later(retriever, corpus, encode, tmp_path):
+    given = Input((corpus,), "document", Fields(metadata=True), skip_bad=False)
+    run = EncodeRun(str(retriever.path), given, tmp_path / "out", shard_size=2)
+    assert run.read() == tmp_path / "out.partial"
+    assert len(list((tmp_path / "out.partial" / "vectors").glob("*.parquet"))) == 4
+    assert encode(resume=True).count == len(TEXTS)
+
+
+# -- input with everything wrong that there is
+
+GOOD = 400
+HUGE_CHARACTERS = 1_000_000  # 10 MB in the benchmark
+
+
+def write_bad_input(path: Path) -> dict[str, int]:
+    """Good documents, and among them every kind of bad line; how many there are of each."""
+    counts = dict.fromkeys(
+        ("not JSON", "not UTF-8", "no text", "not text", "no object", "blank", "repeated"), 0
+    )
+    bad = {
+        "not JSON": b'{"id": "x", "text": \n',
+        "not UTF-8": b'{"id": "x", "text": "caf\xe9"}\n',
+        "no text": b'{"id": "x", "body": "wing"}\n',
+        "not text": b'{"id": "x", "text": 7}\n',
+        "no object": b'["wing"]\n',
+        "blank": b"  \n",
+    }
+    counts = dict.fromkeys([*bad, "repeated"], 0)
+    with path.open("wb") as file:
+        for number in range(GOOD):
+            text = "" if number % 50 == 7 else TEXTS[number % 7]
+            text = "wing " * (HUGE_CHARACTERS // 5) if number == 123 else text
+            file.write(json.dumps({"id": f"d{number}", "text": text}).encode() + b"\n")
+            if number % 9 == 4:
+                kind = list(bad)[number // 9 % len(bad)]
+                file.write(bad[kind])
+                counts[kind] += 1
+            if number % 100 == 30:  # an id from another shard, and one from this
+                for again in (number, number // 3):
+                    file.write(json.dumps({"id": f"d{again}", "text": "flow"}).encode() + b"\n")
+                    counts["repeated"] += 1
+    return counts
+
+
+def test_every_bad_line_is_counted_and_every_good_one_kept(retriever, tmp_path):
+    counts = write_bad_input(tmp_path / "bad.jsonl")
+    assert min(counts.values()) > 0
+    skipped = Skipped()
+    manifest = encode_file(
+        str(retriever.path),
+        tmp_path / "bad.jsonl",
+        tmp_path / "out",
+        role="document",
+        shard_size=64,
+        skipped=skipped,
+    )
+    rows = [
+        row for shard in manifest.shards for row in pq.read_table(tmp_path / "out" / shard.texts).to_pylist()
+    ]
+    assert [row["id"] for row in rows] == [f"d{number}" for number in range(GOOD)]
+    assert max(len(row["text"]) for row in rows) == HUGE_CHARACTERS
+    lines = len((tmp_path / "bad.jsonl").read_bytes().splitlines())
+    assert manifest.skipped == skipped.count == sum(counts.values()) - counts["blank"]
+    assert manifest.count + manifest.skipped + counts["blank"] == lines
+    assert manifest.empty == sum(number % 50 == 7 for number in range(GOOD))
+    assert any("bad.jsonl" in message for message in manifest.skipped_messages)
+    assert list(verify(tmp_path / "out")) == []
+
+
+def test_a_repeated_id_is_a_bad_line_that_names_both_documents(retriever, tmp_path):
+    rows = [{"id": id_, "text": "wing"} for id_ in ("a", "b", "c", "b", "a")]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BadLineError, match=r"the id 'b' occurs twice: documents 2 and 4 \(and 1 more"):
+        encode_file(
+            str(retriever.path), tmp_path / "c.jsonl", tmp_path / "out", role="document", shard_size=2
+        )
+    skipped = Skipped()
+    manifest = encode_file(
+        str(retriever.path), tmp_path / "c.jsonl", tmp_path / "out", role="document", skipped=skipped
+    )
+    assert (manifest.count, skipped.count) == (3, 2)
+    assert skipped.messages[1] == "the id 'a' occurs twice: documents 1 and 5"
+
+
+def test_a_shard_of_long_texts_ends_early(retriever, encode, monkeypatch):
+    monkeypatch.setattr(reading, "SHARD_CHARACTERS", 20)
+    sizes = [len(text) for text in TEXTS]  # 15 16 4 20 10 9 1: cut after 31, 24, 20
+    assert sizes == [15, 16, 4, 20, 10, 9, 1]
+    assert [shard.count for shard in encode(shard_size=100).shards] == [2, 2, 3]
+
+
+def test_bad_lines_are_reported_by_a_resumed_run_too(retriever, corpus, tmp_path, monkeypatch):
+    corpus.write_text(corpus.read_text() + "not JSON\n")
+
+    def fails(*arguments, **keywords):
+        raise LlaraError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llara.encode.run.EncodeRun._finish", fails)
+        with pytest.raises(LlaraError, match="stopped"):
+            encode_file(str(retriever.path), corpus, tmp_path / "out", role="document", skipped=Skipped())
+    skipped = Skipped()
+    encode_file(str(retriever.path), corpus, tmp_path / "out", role="document", skipped=skipped, resume=True)
+    assert skipped.count == 1
+    assert "c.jsonl:8" in skipped.messages[0]
+
+
+def test_vectors_do_not_depend_on_what_is_in_other_shards(encode, tmp_path):
+    encode("two", shard_size=2)
+    encode("all", shard_size=100)
+    pairs = [np.load(tmp_path / "two" / f"shard-0000{n}.npy") for n in range(4)]
+    np.testing.assert_allclose(
+        np.concatenate(pairs), np.load(tmp_path / "all" / "shard-00000.npy"), atol=1e-6
+    )
+
+
+def test_a_run_that_lost_its_settings_begins_anew(encode, stopped, tmp_path):
+    (stopped / "settings.json").write_text("")  # as a machine that lost its power may leave it
+    encode(resume=True, dtype="int8")
+    encode("whole", dtype="int8")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
