@@ -8,6 +8,7 @@ what is not done here (soft-capped scores, sinks, a bias) is refused, never comp
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -18,9 +19,16 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from llara.errors import ModelError
 
+varlen_attn: Any = None
+with suppress(ImportError):  # before torch 2.10
+    from torch.nn.attention.varlen import varlen_attn  # type: ignore[no-redef]
+
 __all__ = ["PACKED", "has_varlen", "register_packed"]
 
 PACKED = "llara_packed"
+# Its arguments differ by version; what this module needs is there from 2.11 on.
+_VARLEN_ARGUMENTS = frozenset(inspect.signature(varlen_attn).parameters if varlen_attn else ())
+_TAKES_GROUPS = "enable_gqa" in _VARLEN_ARGUMENTS  # from 2.12 on
 # What an attention function may be handed beside its tensors without another result for it.
 _HARMLESS = {
     "cache_position", "cu_seq_lens_k", "cu_seq_lens_q", "dropout", "max_length_k", "max_length_q",
@@ -37,22 +45,10 @@ def register_packed() -> None:
     AttentionInterface.register(PACKED, packed_attention)
 
 
-@cache
-def _varlen_arguments() -> frozenset[str] | None:
-    """The parameters of torch's variable-length attention, which differ by version; None if it has none."""
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:  # before 2.10
-        return None
-    return frozenset(inspect.signature(varlen_attn).parameters)
-
-
 def has_varlen(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether torch's variable-length kernel runs there: causal and windowed (2.11 on), in half precision."""
-    arguments = _varlen_arguments()
+    """Whether torch's variable-length kernel runs there: in half precision, on GPUs from Ampere on."""
     return (
-        arguments is not None
-        and {"window_size", "scale"} <= arguments
+        {"window_size", "scale"} <= _VARLEN_ARGUMENTS
         and device.type == "cuda"
         and dtype in (torch.bfloat16, torch.float16)
         and torch.cuda.get_device_capability(device) >= (8, 0)
@@ -87,7 +83,11 @@ def packed_attention(
     Raises:
         ModelError: the model asks for what this attention does not do.
     """
-    asked = [name for name, given in others.items() if name not in _HARMLESS and given not in (None, False)]
+    asked = [
+        name
+        for name, given in others.items()
+        if name not in _HARMLESS and given is not None and given is not False
+    ]
     if is_causal is False or not getattr(module, "is_causal", True):
         asked.append("is_causal=False")
     if attention_mask is not None:
@@ -96,7 +96,8 @@ def packed_attention(
         raise ModelError(f"the model's attention asks for {', '.join(asked)}, which packed rows cannot do")
     if cu_seq_lens_q is None or max_length_q is None:
         raise ModelError("the model does not hand down where the texts of a packed row begin")
-    if has_varlen(query.device, query.dtype):
+    # Plain comparisons only: a compiled layer is traced through here.
+    if query.is_cuda and query.dtype != torch.float32 and _VARLEN_ARGUMENTS:
         out = _varlen(query, key, value, cu_seq_lens_q, max_length_q, scaling, sliding_window)
     else:
         out = _one_by_one(query, key, value, cu_seq_lens_q, scaling, sliding_window)
@@ -113,15 +114,13 @@ def _varlen(
     window: int | None,
 ) -> Tensor:
     """Torch's own kernel: ``[1, T, H, D]``."""
-    from torch.nn.attention.varlen import varlen_attn
-
     arguments: dict[str, Any] = {"scale": scaling, "window_size": ((window - 1) if window else -1, 0)}
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, H, D]
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
-        if "enable_gqa" in (_varlen_arguments() or ()):
+        if _TAKES_GROUPS:
             arguments["enable_gqa"] = True
-        else:  # torch 2.11
+        else:
             k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
     out: Any = varlen_attn(q, k, v, starts, starts, longest, longest, **arguments)
     states_THD: Tensor = out

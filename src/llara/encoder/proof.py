@@ -21,8 +21,9 @@ __all__ = ["prove"]
 # What a template or a tokenizer could treat otherwise: blanks, nothing, special tokens, other scripts.
 _PROBES = ("wing", "", " Its wool is soft,\nand  new! ", "a </s> b <s> c", "Zürich 7 \u5df4\u9ece")
 _LONG_PROBE = "so on and on "
-_FLOAT32_TOLERANCE = 1e-4  # of unit vectors, whose rounding differs by the order of sums
-_HALF_TOLERANCE = 0.1
+# Distance of two unit vectors that differ by rounding; of unrelated ones it is about 1.4.
+_FLOAT32_TOLERANCE = 5e-4
+_HALF_TOLERANCE = 0.2
 
 
 def prove(model: SentenceTransformer, path: FastPath) -> None:
@@ -46,10 +47,10 @@ def prove(model: SentenceTransformer, path: FastPath) -> None:
     exact = next(path.trunk.parameters()).dtype == torch.float32 and not torch.is_autocast_enabled(
         model.device.type
     )
-    worst = float(np.abs(found_ND - expected_ND).max())
+    worst = float(np.linalg.norm(found_ND - expected_ND, axis=1).max())
     limit = _FLOAT32_TOLERANCE if exact else _HALF_TOLERANCE
     if not worst <= limit:
-        raise NotKnownError(f"{path.way} rows give vectors that differ by {worst:.2g}, allowed {limit:g}")
+        raise NotKnownError(f"{path.way} rows give vectors that are {worst:.2g} away, allowed {limit:g}")
 
 
 def _same_ids(model: SentenceTransformer, path: FastPath, role: Role, task: str) -> None:
