@@ -33,9 +33,11 @@ def synchronize_of(device: torch.device) -> Callable[[], object]:
     return torch.cuda.synchronize if device.type == "cuda" else int
 
 
-def peak_product(side: int, device: torch.device, *, repetitions: int) -> dict[str, float]:
-    """FLOP/s of a square bfloat16 matrix product on random data, see ``spread``."""
-    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+def peak_product(
+    side: int, device: torch.device, *, repetitions: int, dtype: torch.dtype = torch.bfloat16
+) -> dict[str, float]:
+    """FLOP/s of a square matrix product on random data, see ``spread``."""
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     times = 10
 
     def product() -> None:

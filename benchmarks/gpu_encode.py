@@ -17,6 +17,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -150,17 +151,17 @@ def check_right(parts: Parts, device: torch.device, *, late: bool) -> None:
     """Fill ``right``: every way of two models; flex attention, which must be compiled, comes ``late``."""
     right = parts.result.setdefault("right", {})
     texts = [*word_texts(6 if parts.options.tiny else 160, seed=1), "", " wing "]
-    ways = [("flex", "float32"), ("flex", "bfloat16")] if late else [
-        (way, dtype) for dtype in ("float32", "bfloat16") for way in ("padded", "packed")
-    ]  # fmt: skip
-    names = ["windowed"] if parts.options.tiny and late else ["llara-mini", "windowed"]
+    tiny_flex = parts.options.tiny and late  # it is slow where it is not compiled
+    ways = ("flex",) if late else ("padded", "packed")
+    dtypes = ("float32",) if tiny_flex else ("float32", "bfloat16")
+    names = ("windowed",) if tiny_flex else ("llara-mini", "windowed")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             source: str | Path = name if name == "llara-mini" else windowed_directory(Path(folder))
             model = Right(source, str(device), texts)
             if not late:
                 parts.run(right, f"{name}, library, bfloat16", lambda m=model: {"error": m.stock_half()})
-            for way, dtype in ways:
+            for way, dtype in product(ways, dtypes):
                 flex_on_cpu = way == "flex" and device.type == "cpu"  # compiling it shows no more there
                 with torch.compiler.set_stance("force_eager" if flex_on_cpu else "default"):
                     parts.run(right, f"{name}, {way}, {dtype}", lambda m=model, w=way, d=dtype: m.way(w, d))
@@ -171,6 +172,8 @@ def verdicts(right: dict[str, Any]) -> list[str]:
     wrong = []
     for name, found in right.items():
         model, way, dtype = name.split(", ")
+        if "left_out" in found:
+            continue
         if "error" not in found or isinstance(found["error"], str):
             wrong.append(f"{name}: {found}")
             continue

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from llara.encoder.known import NotKnownError
-from llara.errors import LlaraError
+from llara.errors import LlaraError, ModelError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,6 +31,7 @@ def prove(model: SentenceTransformer, path: FastPath) -> None:
 
     Raises:
         NotKnownError: something differs, or the model cannot run this way.
+        ModelError: the stock path loses the token that is pooled, so its vectors would be wrong, too.
     """
     for role, task in (("query", "next"), ("document", "self")):
         _same_ids(model, path, role, task)  # type: ignore[arg-type]
@@ -67,5 +68,12 @@ def _same_ids(model: SentenceTransformer, path: FastPath, role: Role, task: str)
     ours = [[*known.prompts.trunk(ids), *branch.ids] for ids in known.prompts.text_ids(probes, limit)]
     kept = features["attention_mask"].bool()
     for probe, row, mask, mine in zip(probes, features["input_ids"], kept, ours, strict=True):
-        if row[mask].tolist() != mine:
+        theirs = row[mask].tolist()
+        if theirs[-1:] != mine[-1:]:
+            ends = known.prompts.tokenizer.convert_ids_to_tokens([*theirs[-1:], mine[-1]])
+            raise ModelError(
+                f"the model's input ends in the token {ends[0]!r}, expected {ends[-1]!r}, whose state is its "
+                "vector: its tokenizer or the installed libraries have changed; convert or train it anew"
+            )
+        if theirs != mine:
             raise NotKnownError(f"its preprocessing gives other tokens, for one of {probe[:30]!r}")
