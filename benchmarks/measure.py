@@ -73,7 +73,11 @@ def _processor() -> str:
 
 
 def alternate(
-    sides: Mapping[str, Callable[[], object]], *, repetitions: int, synchronize: Callable[[], object] = int
+    sides: Mapping[str, Callable[[], object]],
+    *,
+    repetitions: int,
+    synchronize: Callable[[], object] = int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each side, ``repetitions`` times, after one warm-up each.
 
@@ -84,11 +88,11 @@ def alternate(
     for turn in range(-1, repetitions):
         for name in list(sides)[:: -1 if turn % 2 else 1]:
             synchronize()
-            started = time.perf_counter()
+            started = clock()
             sides[name]()
             synchronize()
             if turn >= 0:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
         say(f"turn {turn + 1} of {repetitions}" if turn >= 0 else "warmed up")
     return seconds
 

@@ -2,7 +2,8 @@
 
 Read in this order: ``quantise`` (vectors only, no model), ``known`` (which models), ``batches`` and
 ``attention`` (how texts are laid out, and what they attend to), ``path`` (texts to vectors), ``proof`` (is it
-the same?), ``encoder`` (the choices). ``Encoder`` comes in on first use, so that ``quantise`` loads no torch.
+the same?), ``choice`` (which way, then), ``encoder`` (all of it). ``Encoder`` comes in on first use, so that
+``quantise`` loads no torch.
 """
 
 from __future__ import annotations

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
 
-from llara.encoder.attention import has_varlen
-from llara.encoder.known import Known, NotKnownError, looks_like_ours, read_known
-from llara.encoder.path import FastPath, Role, Way
+from llara.encoder.choice import Asked, choose_path
+from llara.encoder.path import Role, Way
 from llara.encoder.precision import ComputeDtype, choose_dtype
-from llara.encoder.proof import prove
 from llara.encoder.quantise import unit
 from llara.errors import ConfigError, ModelError
 from llara.model import load
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
-_CPU_TOKENS = 1024  # a batch's activations stay in the processor's cache
-_GPU_TOKENS = 16_384
 _STOCK_BLOCK_BATCHES = 32  # the stock path sorts by length, and shows progress, in blocks of so many batches
 
 
@@ -70,12 +64,16 @@ class Encoder:
             raise ConfigError(f"attention is {attention!r}, expected auto, {', '.join(get_args(Way))}")
         if batch_tokens is not None and batch_tokens < 1:
             raise ConfigError(f"batch_tokens is {batch_tokens}, expected at least 1")
-        self._reason = "as it was loaded"
-        self._owned = isinstance(model, str | Path)
-        self.model = self._load(model, device, dtype) if isinstance(model, str | Path) else model
-        self._attention_asked = attention
-        self._budget = batch_tokens
-        self.path, self.how = self._find_path()
+        asked = Asked(attention, batch_tokens)
+        if isinstance(model, str | Path):
+            place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            chosen, reason = choose_dtype(dtype, place)
+            self.model = load(model, device=str(place), dtype=chosen)
+            asked = replace(asked, owned=True, dtype_reason=reason)
+        else:
+            self.model = model
+        choice = choose_path(self.model, asked)
+        self.path, self.how = choice.path, choice.how
         if compile_layers:
             self._compile()
 
@@ -142,15 +140,6 @@ class Encoder:
             vectors = encode(block, batch_size=size, show_progress_bar=False)
             yield np.asarray(vectors, dtype=np.float32)
 
-    def _load(self, name: str | Path, device: str | None, dtype: str) -> SentenceTransformer:
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        chosen, self._reason = choose_dtype(dtype, place)
-        return load(name, device=str(place), dtype=chosen)
-
-    def _find_path(self) -> tuple[FastPath | None, str]:
-        """The first way that is proved to give the stock path's vectors."""
-        return _cached_path(self.model, self._attention_asked, self._budget, self._owned, self._reason)
-
     def _compile(self) -> None:
         if self.path is None:
             return
@@ -159,81 +148,6 @@ class Encoder:
         for layer in next((stack for stack in stacks if len(stack) == depth), ()):
             layer.compile(dynamic=True)
         self.how += ", compiled layers"
-
-
-# -- the way through a model
-
-
-_PATHS: WeakKeyDictionary[Any, tuple[tuple[Any, ...], tuple[FastPath | None, str]]] = WeakKeyDictionary()
-
-
-def _cached_path(
-    model: SentenceTransformer, attention: str, budget: int | None, owned: bool, reason: str
-) -> tuple[FastPath | None, str]:
-    """The way through a model, found once and again when something of it that matters has changed."""
-    try:
-        known = read_known(model)
-    except NotKnownError as error:
-        return None, _say_stock(model, [str(error)])
-    parameter = next(model[0].parameters())
-    facts = (
-        tuple(id(module) for module in model),
-        id(known.transformer.model),
-        id(known.prompts),
-        tuple(known.max_tokens.items()),
-        known.transformer.model.config._attn_implementation,
-        parameter.dtype,
-        parameter.device,
-        torch.is_autocast_enabled(parameter.device.type),
-        attention,
-        budget,
-        owned,
-    )
-    found = _PATHS.get(model)
-    if found is None or found[0] != facts:
-        found = facts, _find_path(model, known, attention, budget, owned, reason)
-        _PATHS[model] = found
-    return found[1]
-
-
-def _find_path(
-    model: SentenceTransformer, known: Known, attention: str, budget: int | None, owned: bool, reason: str
-) -> tuple[FastPath | None, str]:
-    parameter = next(model[0].parameters())
-    device = parameter.device
-    tail = known.tail
-    if owned and parameter.dtype != torch.float32:
-        # The vector's last steps cost nothing, and a mean subtracted in half precision leaves its rounding.
-        tail = tuple(copy.deepcopy(module).float() for module in tail)
-    refusals: list[str] = []
-    for way in _ways(attention, device, parameter.dtype):
-        tokens = budget or (_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS)
-        path = FastPath(known, way, budget_tokens=tokens, tail=tail)
-        try:
-            prove(model, path)
-        except NotKnownError as error:
-            refusals.append(str(error))
-            continue
-        dtype = str(parameter.dtype).removeprefix("torch.")
-        return path, f"{way} rows, {dtype} ({reason})" + "".join(f"; {why}" for why in refusals)
-    return None, _say_stock(model, refusals)
-
-
-def _ways(attention: str, device: torch.device, dtype: torch.dtype) -> list[Way]:
-    """The ways to try, best first."""
-    if attention != "auto":
-        return [attention]  # type: ignore[list-item]
-    if has_varlen(device, dtype) and not torch.is_autocast_enabled(device.type):
-        return ["packed", "padded"]
-    return ["padded"]
-
-
-def _say_stock(model: SentenceTransformer, reasons: Sequence[str]) -> str:
-    """Why the stock path is taken; a warning where the model looks as if it needed not be."""
-    why = f"sentence-transformers' own encode: {'; '.join(reasons)}"
-    if looks_like_ours(model):
-        warnings.warn(f"encoding by {why}", stacklevel=2)
-    return why
 
 
 def _unit_vectors(vectors: np.ndarray, texts: Sequence[str], *, is_dot: bool) -> np.ndarray:

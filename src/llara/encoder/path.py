@@ -9,6 +9,7 @@ would add the pickling of every text and id (measured: see ``docs/encoding.md``)
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class FastPath:
     ) -> None:
         self.known, self.way, self.budget_tokens = known, way, budget_tokens
         self.tail = known.tail if tail is None else tuple(tail)
+        self._lock = threading.Lock()
 
     @property
     def trunk(self) -> Any:
@@ -179,16 +181,17 @@ class FastPath:
     def _attention(self) -> Iterator[None]:
         """The model's attention set to this way's, and set back."""
         wanted = {"padded": None, "packed": PACKED, "flex": "flex_attention"}[self.way]
-        before = self.trunk.config._attn_implementation
-        if wanted is None or wanted == before:
+        if wanted is None:
             yield
             return
         register_packed()
-        self.trunk.set_attn_implementation(wanted)
-        try:
-            yield
-        finally:
-            self.trunk.set_attn_implementation(before)
+        with self._lock:  # of two threads, the first to end would set it back under the other
+            before = self.trunk.config._attn_implementation
+            self.trunk.set_attn_implementation(wanted)
+            try:
+                yield
+            finally:
+                self.trunk.set_attn_implementation(before)
 
 
 def _mapped(layout: Padded | Packed, change: Any) -> Padded | Packed:
