@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from encoding import needed_flops, num_tokens, stock_encode, word_texts
+from encoding import needed_flops, num_tokens, stock_encode, stock_padding, word_texts
 from gpu import peak_product
 from measure import alternate, in_fresh_process, machine, make_parser, peak_mib, ratio, report, say, spread
 
@@ -32,7 +32,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; ``--tiny`` overrules the sizes."""
     parser = make_parser("The encoder against sentence-transformers, on a CPU.", EXAMPLE)
     parser.add_argument("--model", default="llara-mini", help="a model directory or name")
-    parser.add_argument("--texts", type=int, default=400, help="texts of about 60 words")
+    parser.add_argument("--texts", type=int, default=600, help="texts of about 60 words")
     parser.add_argument(
         "--stock-batches", type=int, nargs="+", default=[32, 8], help="its batch sizes; 32 is its default"
     )
@@ -95,7 +95,8 @@ def measure(options: argparse.Namespace, dtype: str, memory: dict[str, Any]) -> 
     if not differ <= TOLERANCE[dtype]:
         raise SystemExit(f"{dtype}: the vectors differ by {differ:.2g}, allowed {TOLERANCE[dtype]:g}")
     say(f"{dtype}: same vectors (largest difference {differ:.2g}); {encoder.how}")
-    lengths = num_tokens(encoder, word_texts(options.texts))
+    texts = word_texts(options.texts)
+    lengths = num_tokens(encoder, texts)
     flops = needed_flops(encoder, lengths)
     cpu, number_format = torch.device("cpu"), getattr(torch, dtype)
     clock = time.process_time if options.processor_time else time.perf_counter
@@ -112,7 +113,9 @@ def measure(options: argparse.Namespace, dtype: str, memory: dict[str, Any]) -> 
             **memory[f"{name}, {dtype}"],
         }
         if name != OURS:
+            size = int(name.rpartition(" ")[2])
             ways[name]["encoder_is_faster_by"] = ratio(values, seconds[OURS])
+            ways[name]["places_per_token"] = round(stock_padding(texts, lengths, size), 3)
     return {
         "how": encoder.how,
         "largest_difference": differ,
