@@ -4,7 +4,7 @@ Shape legend: N texts, S slots of a text, D dimensions.
 
 A window of texts is tokenized and laid out by a background thread while the model computes the window before
 it. A thread and no process: the tokenizer is Rust code on all cores that lets Python go on, and a process
-would add the pickling of every text and id (measured: see ``docs/encoding.md``).
+would add the pickling of every text and id (measured: see ``docs/encoder.md``).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Way = Literal["padded", "packed", "flex"]
 _TASKS: dict[Role, Task] = {"query": "next", "document": "self"}
 _WINDOW_TEXTS = 8192  # sorted by length as one; the first is smaller, so that the model starts soon
 _FIRST_WINDOW_TEXTS = 1024
-_WINDOW_CHARACTERS = 32_000_000
+_WINDOW_CHARACTERS = 8_000_000  # about two million tokens, in lists, twice: some 200 MB
 _FLEX_TOKENS = 128  # a packed row of flex attention is padded to a multiple of its block
 
 
