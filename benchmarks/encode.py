@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.processor_time:
         options.threads = 1
     if options.tiny:
-        options.texts, options.stock_batches, options.matrix, options.repetitions = 12, [32], 128, 1
+        options.texts, options.stock_batches, options.matrix, options.repetitions = 12, [32, 8], 128, 1
         options.dtypes = ["float32"]
     return options
 

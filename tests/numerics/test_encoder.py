@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,14 @@ def test_the_models_attention_is_set_back(directories: dict[str, Path]) -> None:
     encoder = open_one(directories["llama"], attention="packed")
     encoder.encode(TEXTS, role="query")
     assert encoder.model[0].model.config._attn_implementation == "sdpa"
+
+
+def test_threads_share_a_packed_encoder(directories: dict[str, Path]) -> None:
+    encoder = open_one(directories["mistral"], attention="packed", batch_tokens=100)
+    alone = encoder.encode(TEXTS, role="query")
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda _: encoder.encode(TEXTS, role="query"), range(8)))
+    assert max(np.abs(found - alone).max() for found in together) < TOLERANCE
 
 
 # -- not known, so left to the library
