@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -33,9 +34,16 @@ def synchronize_of(device: torch.device) -> Callable[[], object]:
     return torch.cuda.synchronize if device.type == "cuda" else int
 
 
-def peak_product(side: int, device: torch.device, *, repetitions: int) -> dict[str, float]:
-    """FLOP/s of a square bfloat16 matrix product on random data, see ``spread``."""
-    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+def peak_product(
+    side: int,
+    device: torch.device,
+    *,
+    repetitions: int,
+    dtype: torch.dtype = torch.bfloat16,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """FLOP/s of a square matrix product on random data, see ``spread``."""
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     times = 10
 
     def product() -> None:
@@ -43,7 +51,8 @@ def peak_product(side: int, device: torch.device, *, repetitions: int) -> dict[s
             torch.mm(a, b)
 
     sides = {"product": product}
-    seconds = alternate(sides, repetitions=repetitions, synchronize=synchronize_of(device))["product"]
+    wait = synchronize_of(device)
+    seconds = alternate(sides, repetitions=repetitions, synchronize=wait, clock=clock)["product"]
     return spread([times * 2 * side**3 / s for s in seconds])
 
 

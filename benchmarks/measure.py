@@ -78,6 +78,7 @@ def alternate(
     repetitions: int,
     synchronize: Callable[[], object] = int,
     warm_ups: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each side, ``repetitions`` times, after the warm-ups of each.
 
@@ -88,11 +89,11 @@ def alternate(
     for turn in range(-warm_ups, repetitions):
         for name in list(sides)[:: -1 if turn % 2 else 1]:
             synchronize()
-            started = time.perf_counter()
+            started = clock()
             sides[name]()
             synchronize()
             if turn >= 0:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
         say(f"turn {turn + 1} of {repetitions}" if turn >= 0 else "warmed up")
     return seconds
 

@@ -51,6 +51,7 @@ __all__ = [
     "Bm25",
     "ConfigError",
     "Document",
+    "Encoder",
     "FinetuneConfig",
     "Hit",
     "InputError",
@@ -84,6 +85,7 @@ _MODULES = {
     "corpus": ["Document", "Segment", "iter_segments", "read_documents"],
     "datasets": ["read_beir"],
     "encode": ["encode_file", "encode_texts"],
+    "encoder": ["Encoder"],
     "errors": ["ConfigError", "InputError", "LlaraError", "MissingExtraError", "ModelError", "OutputError"],
     "evaluate": ["evaluate_run"],
     "indexes": ["build_index", "open_index"],
@@ -98,6 +100,7 @@ if TYPE_CHECKING:
     from llara.corpus import Document, Segment, iter_segments, read_documents
     from llara.datasets import read_beir
     from llara.encode import encode_file, encode_texts
+    from llara.encoder import Encoder
     from llara.errors import (
         ConfigError,
         InputError,

@@ -79,10 +79,12 @@ def resolve(name_or_path: str | Path) -> str:
     return name
 
 
-def load(name_or_path: str | Path, *, device: str | None = None) -> SentenceTransformer:
+def load(
+    name_or_path: str | Path, *, device: str | None = None, dtype: torch.dtype | None = None
+) -> SentenceTransformer:
     """Load a retriever: ``encode_query`` and ``encode_document`` give unit vectors ``[N, D]``.
 
-    On a CPU the weights are float32; elsewhere they keep their stored type.
+    By default the weights are float32 on a CPU; elsewhere they keep their stored type.
 
     Raises:
         ModelError: no such model, or a directory that is only a language model (``llara convert`` it first).
@@ -98,7 +100,8 @@ def load(name_or_path: str | Path, *, device: str | None = None) -> SentenceTran
             f"make it one with: llara convert --base {name_or_path} --out DIR"
         )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model_kwargs = {"dtype": torch.float32} if device == "cpu" else {}
+    dtype = dtype or (torch.float32 if device == "cpu" else None)
+    model_kwargs = {} if dtype is None else {"dtype": dtype}
     try:
         with _all_weights_found():
             if _has_slots(Path(source)):

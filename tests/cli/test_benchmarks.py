@@ -24,6 +24,8 @@ def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
         ("evaluation_memory", {"parts", "corpus_mib"}),
         ("gpu_adapt", {"right", "speed"}),
         ("gpu_finetune", {"right", "speed"}),
+        ("encode", {"formats"}),
+        ("gpu_encode", {"right", "speed", "wrong"}),
     ],
 )
 def test_a_tiny_run_prints_a_table_and_writes_json(tmp_path: Path, name: str, keys: set[str]) -> None:
@@ -35,3 +37,4 @@ def test_a_tiny_run_prints_a_table_and_writes_json(tmp_path: Path, name: str, ke
     assert result["benchmark"] == name
     assert keys | {"settings", "machine"} <= set(result)
     assert str(tmp_path) not in out.read_text()  # a published result names no path of the machine
+    assert "Error" not in out.read_text()  # a part that failed, and was gone on without

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from llara.corpus import Document
-from llara.errors import ConfigError, ModelError
+from llara.errors import ConfigError
 from llara.vectors import Role
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["check_settings", "document_text", "encode_texts", "longest_input"]
+    from llara.encoder import Encoder
 
-_BLOCK_BATCHES = 32  # texts are sorted by length, and progress is shown, in blocks of this many batches
+__all__ = ["check_settings", "document_text", "encode_texts", "longest_input"]
 
 
 def document_text(document: Document, title_separator: str | None = " ") -> str:
@@ -43,7 +42,7 @@ def longest_input(model: SentenceTransformer) -> int | None:
 
 
 def encode_texts(
-    model: SentenceTransformer,
+    model: SentenceTransformer | Encoder,
     texts: Sequence[str],
     *,
     role: Role,
@@ -52,21 +51,22 @@ def encode_texts(
 ) -> np.ndarray:
     """The unit vectors of ``texts`` in their order: float32 [N, D].
 
-    ``role`` chooses ``model.encode_query`` or ``model.encode_document``. Vectors are scaled to length 1
-    (cosine); a vector of zeros stays as it is. Besides the result, memory holds one block of texts.
+    They are ``model.encode_query``'s or ``model.encode_document``'s, as ``role`` says, scaled to length 1
+    (cosine); a vector of zeros stays as it is. A model of ours is computed by the fast path of
+    ``llara.encoder``, with its weights as they are now; to rounding, the vectors are the same.
 
     Args:
+        batch_size: no batch holds more texts.
         progress: show a bar on stderr if that is a terminal.
 
     Raises:
         ModelError: a vector is not finite, or the model compares by something else than cosine.
         ConfigError: the role or the batch size is not valid.
     """
-    check_settings(role=role, batch_size=batch_size)
-    blocks = list(_encode_blocks(model, texts, role, batch_size, progress=progress))
-    if not blocks:
-        return np.zeros((0, model.get_embedding_dimension() or 0), dtype=np.float32)
-    return np.concatenate(blocks)
+    from llara.encoder import Encoder
+
+    encoder = model if isinstance(model, Encoder) else Encoder(model)
+    return encoder.encode(texts, role=role, batch_size=batch_size, progress=progress)
 
 
 def check_settings(*, role: str, **sizes: int) -> None:
@@ -80,43 +80,3 @@ def check_settings(*, role: str, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ConfigError(f"{name} is {size}, expected at least 1")
-
-
-def _encode_blocks(
-    model: SentenceTransformer, texts: Sequence[str], role: Role, batch_size: int, *, progress: bool
-) -> Iterator[np.ndarray]:
-    """Yield unit vectors, float32 [n, D], for consecutive blocks of ``texts``."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    if model.similarity_fn_name not in ("cosine", "dot"):
-        raise ModelError(f"the model compares by {model.similarity_fn_name}; llara searches by cosine only")
-    encode = model.encode_query if role == "query" else model.encode_document
-    block_size = batch_size * _BLOCK_BATCHES
-    hide = not (progress and sys.stderr.isatty())
-    with tqdm(total=len(texts), desc=f"encode {role}", unit="text", leave=False, disable=hide) as bar:
-        for start in range(0, len(texts), block_size):
-            block = list(texts[start : start + block_size])
-            vectors = np.asarray(
-                encode(block, batch_size=batch_size, show_progress_bar=False), dtype=np.float32
-            )
-            yield _unit_vectors(vectors, block, is_dot=model.similarity_fn_name == "dot")
-            bar.update(len(block))
-
-
-def _unit_vectors(vectors: np.ndarray, texts: Sequence[str], *, is_dot: bool) -> np.ndarray:
-    """Scale the rows of float32 [n, D] to length 1; refuse what cosine cannot compare."""
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        text = texts[int(np.argmin(finite))]
-        raise ModelError(
-            f"the model gave a vector that is not finite (NaN or infinity) for the text {text[:80]!r}; "
-            "load it in float32 or bfloat16 instead of float16, or look at its weights"
-        )
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    if is_dot and np.any(np.abs(lengths - 1) > 1e-2):
-        raise ModelError(
-            f"the model compares by dot product and its vectors are not of length 1 (one has "
-            f"{float(lengths.max()):.3g}); llara searches by cosine only, so add a Normalize module to it"
-        )
-    scaled: np.ndarray = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
-    return scaled

@@ -1,6 +1,12 @@
 """What every training run has: its directory, checkpoints, progress, and a model made ready to train."""
 
-from llara.training.models import load_weights, recompute_activations, use_bfloat16, with_lora
+from llara.training.models import (
+    cpu_has_bfloat16,
+    load_weights,
+    recompute_activations,
+    use_bfloat16,
+    with_lora,
+)
 from llara.training.trainer import (
     StopAfter,
     WholeCheckpoints,
@@ -16,6 +22,7 @@ __all__ = [
     "check_devices",
     "check_same_run",
     "common_arguments",
+    "cpu_has_bfloat16",
     "last_checkpoint",
     "load_weights",
     "make_work",

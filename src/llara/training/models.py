@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from llara.config import LoraConfig
 from llara.errors import ConfigError
 
-__all__ = ["load_weights", "recompute_activations", "use_bfloat16", "with_lora"]
+__all__ = ["cpu_has_bfloat16", "load_weights", "recompute_activations", "use_bfloat16", "with_lora"]
 
 
 def use_bfloat16(precision: str) -> bool:
@@ -24,6 +24,11 @@ def use_bfloat16(precision: str) -> bool:
         return precision == "bfloat16"
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
+    return cpu_has_bfloat16()
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16 products (AVX512-BF16, AMX)."""
     checks = [getattr(torch.cpu, f"_is_{feature}_supported") for feature in ("avx512_bf16", "amx_tile")]
     return any(check() for check in checks)
 
