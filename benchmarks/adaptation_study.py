@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import lzma
+import shutil
 import statistics
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from llara.adapt.prepare import load_prompts, write_store
 from llara.config import AdaptConfig, FinetuneConfig, apply_overrides, load_recipe
 from llara.files import write_text_atomic
 from llara.finetune import finetune
-from llara.model import MINI_BASE, convert, load
+from llara.model import MINI, MINI_BASE, convert, load, resolve
 
 
 class Study:
@@ -121,15 +122,18 @@ class Study:
         tiny = ["training.max_steps=2", "training.batch_size=4"] if self.tiny else []
         overrides = [*run.overrides, *tiny, "training.save_steps=0"]
         if not run.overrides:
-            convert(MINI_BASE, out)
+            if run.base == MINI:
+                shutil.copytree(resolve(MINI), out)
+            else:
+                convert(run.base, out)
         elif run.finetuned:
             assert run.start is not None
             config = apply_overrides(load_recipe("mini-finetune", FinetuneConfig), overrides)
             train = [self.data / name for name in ("squad-train-sentences", "medquad")]
             finetune(model=str(self._model(run.start)), train=train, out=out, config=config, resume=resume)
         else:
-            config = apply_overrides(load_recipe("mini-adapt", AdaptConfig), overrides)
-            base = MINI_BASE if run.start is None else str(self._model(run.start))
+            config = apply_overrides(load_recipe(run.recipe, AdaptConfig), overrides)
+            base = run.base if run.start is None else str(self._model(run.start))
             corpus = [str(self._corpus(run.corpus))]
             store = self._store(run, base, corpus, config)
             adapt(base=base, corpus=corpus, out=out, config=config, store=store, resume=resume)
@@ -138,9 +142,7 @@ class Study:
         self, run: Run, base: str, corpus: list[str], config: AdaptConfig, *, wait: bool = True
     ) -> Path:
         """The corpus tokenized, once for all runs that read it alike; not ``wait``: unless others do it."""
-        name = (
-            f"{run.corpus}-{run.start or 'base'}-{config.corpus.segment_tokens}-{config.objective.stop_words}"
-        )
+        name = f"{run.corpus}-{run.start or run.base}-{config.corpus.segment_tokens}"
         with self._lock(f"store-{name}", wait=wait) as mine:
             if mine and not (self.work / "stores" / name / "store.json").exists():
                 _, prompts = load_prompts(base, config)
@@ -151,8 +153,8 @@ class Study:
         """Tokenize what the runs read, and train nothing: neither a GPU nor the base's weights are needed."""
         for run in runs:
             if run.overrides and not run.finetuned and run.start is None:
-                config = apply_overrides(load_recipe("mini-adapt", AdaptConfig), list(run.overrides))
-                self._store(run, MINI_BASE, [str(self._corpus(run.corpus))], config, wait=False)
+                config = apply_overrides(load_recipe(run.recipe, AdaptConfig), list(run.overrides))
+                self._store(run, run.base, [str(self._corpus(run.corpus))], config, wait=False)
 
     def _corpus(self, name: str) -> Path:
         """A part of Wikipedia, or a collection's own documents."""

@@ -32,6 +32,7 @@ NAMES = {
     "cisi": "CISI",
     "cacm": "CACM",
     "stsb": "STS-B",
+    "medquad": "MedQuAD",
     "drcd": "DRCD",
     "cmrc2018": "CMRC",
     "stsb-zh": "STS-zh",
@@ -89,7 +90,8 @@ def tables(results: Results) -> dict[str, str]:
     found["claims"] = _claims(results["comparisons"])
     others = {
         "steps": r"^(both|ebae)-\d+-steps$",
-        "own corpus": r"^both-on-|-then-on-",
+        "own corpus": r"^llara-mini$|-then-on-",
+        "settings": r"^settings-",
         "Chinese": r"-zh$",
     }
     for name, pattern in others.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from llara.model import MINI, MINI_BASE
+
 __all__ = ["ARTICLES", "LM_STEPS", "PAIRS", "PARTS", "SEEDS", "STEPS", "TINY", "VARIANTS", "Run"]
 
 SEEDS = (1, 2, 3)
@@ -20,6 +22,7 @@ ENGLISH = {
     "cacm": "test",
     "stsb": "test",
 }
+TARGETS = {"squad": "dev", "covidqa": "test", "cranfield": "test"}
 CHINESE = {"drcd": "train", "cmrc2018": "train", "stsb-zh": "test"}
 DEVELOPMENT = {"squad": "train", "wikiqa": "train", "medquad": "dev", "stsb": "dev"}
 PAIRS = ("stsb", "stsb-zh")
@@ -40,7 +43,14 @@ SETTINGS = {
     "64-tokens": ["corpus.segment_tokens=64", *BOTH],
     "128-tokens": ["corpus.segment_tokens=128", *BOTH],
 }
-TINY = ("un-adapted", "un-adapted-1-finetuned", "both-1", "both-1-finetuned", "both-1-then-on-squad")
+TINY = (
+    "un-adapted",
+    "un-adapted-1-finetuned",
+    "un-adapted-2-finetuned",
+    "both-1",
+    "both-1-finetuned",
+    "llara-mini-then-on-squad",
+)
 FINETUNING = [
     "pairs.negatives=0",
     "contrast.temperature=0.05",
@@ -55,11 +65,13 @@ class Run:
     """A model of the study: how it is made, of which other one, and what it is measured on."""
 
     name: str
-    start: str | None
+    start: str | None  # another run; None: the model of the package that ``base`` names
     overrides: tuple[str, ...]
     data: dict[str, str]
     corpus: str = "wiki"
     finetuned: bool = False
+    base: str = MINI_BASE
+    recipe: str = "mini-adapt"
 
 
 def english(seed: int) -> Iterator[Run]:
@@ -91,18 +103,26 @@ def settings() -> Iterator[Run]:
 
 def steps() -> Iterator[Run]:
     """Quality against the number of steps."""
-    for number in (500, 8000):
+    for number in (100, 300):
         for variant in ("both", "ebae"):
             overrides = (f"training.max_steps={number}", "training.seed=1", *VARIANTS[variant])
             yield Run(f"{variant}-{number}-steps", None, overrides, ENGLISH)
 
 
 def target() -> Iterator[Run]:
-    """Adaptation on the very corpus that is searched, alone and after Wikipedia."""
-    for name, split in {"squad": "dev", "cranfield": "test"}.items():
-        overrides = (f"training.max_steps={STEPS}", "training.seed=1")
-        yield Run(f"both-on-{name}", None, overrides, {name: split}, corpus=name)
-        yield Run(f"both-1-then-on-{name}", "both-1", overrides, {name: split}, corpus=name)
+    """A short adaptation, as the quickstart's, on the very corpus that is searched."""
+    yield Run("llara-mini", None, (), TARGETS, base=MINI)
+    for name, split in TARGETS.items():
+        for base in (MINI, MINI_BASE):
+            yield Run(
+                f"{base}-then-on-{name}",
+                None,
+                ("training.seed=1",),
+                {name: split},
+                corpus=name,
+                base=base,
+                recipe="quickstart-adapt",
+            )
 
 
 def chinese() -> Iterator[Run]:
@@ -110,7 +130,8 @@ def chinese() -> Iterator[Run]:
     yield Run("un-adapted-zh", None, (), CHINESE)
     for variant in ("ebae", "ebar", "both"):
         overrides = (
-            f"training.max_steps={STEPS}",
+            "training.max_steps=300",
+            "training.batch_size=32",
             "training.seed=1",
             'corpus.language="zh"',
             *VARIANTS[variant],

@@ -58,10 +58,10 @@ def test_the_study_makes_measures_and_compares_and_then_has_nothing_to_do(data: 
     result = json.loads((tmp_path / "study.json").read_text())
     runs, systems = result["runs"], result["systems"]
     tuned = {"un-adapted-1-finetuned", "both-1-finetuned"}
-    plain = {"un-adapted", "both-1", "both-1-then-on-squad"}
+    plain = {"un-adapted", "both-1", "llara-mini-then-on-squad"}
     assert runs.keys() == tuned | plain | {f"{name}, SELF/SELF" for name in plain}
     assert list(runs["both-1"]) == [*SEARCHED, "stsb"]
-    assert list(result["losses"]) == ["both-1", "both-1-then-on-squad"]
+    assert list(result["losses"]) == ["both-1", "llara-mini-then-on-squad"]
     assert {"ebae", "ebar"} < result["losses"]["both-1"][-1].keys()
     for system, run in (
         ("un-adapted", "un-adapted"),
@@ -97,6 +97,6 @@ def test_the_study_makes_measures_and_compares_and_then_has_nothing_to_do(data: 
 
 
 def test_a_part_whose_start_nobody_makes_is_refused_by_name(data: Path, tmp_path: Path) -> None:
-    done = study(data, tmp_path, "target")
+    done = study(data, tmp_path, "english-2")
     assert done.returncode == 1
-    assert "nothing to start from: both-1-then-on-squad" in done.stderr
+    assert "nothing to start from: un-adapted-2-finetuned" in done.stderr
