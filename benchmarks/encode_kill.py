@@ -27,7 +27,7 @@ from typing import Any
 
 from measure import machine, make_parser, report, say
 
-EXAMPLE = "python benchmarks/encode_kill.py --ray --out benchmarks/results/encode_kill.json"
+EXAMPLE = "python benchmarks/encode_kill.py --ray --seed 1 --out benchmarks/results/encode_kill.json"
 MARK = f"LLARA_ENCODE_KILL={uuid.uuid4()}"  # in the environment of every process that is started here
 
 
