@@ -167,8 +167,8 @@ def test_flags_stay_as_they_are() -> None:
         " --store",
         "convert": "--base --max-tokens --out --overwrite --preset",
         "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata"
-        " --no-titles --out --overwrite --resume --role --shard-size --skip-bad --text-field --texts-only"
-        " --title-field --verify --workers",
+        " --no-titles --out --overwrite --precision --resume --role --shard-size --skip-bad"
+        " --text-field --texts-only --title-field --verify --workers",
         "index": "--kind --out --overwrite --vectors",
         "search": "--format --index --model --overwrite --queries --run",
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"

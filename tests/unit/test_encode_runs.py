@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from llara.corpus import Fields, Skipped
 from llara.encode import EncodeRun, Input, VectorsManifest, encode_file, reading, verify
@@ -118,6 +119,7 @@ CHANGES: dict[str, tuple[dict, str]] = {
     "dimensions": ({"dimensions": 8}, "dimensions null, now 8"),
     "shard_size": ({"shard_size": 3}, "shard_size 2, now 3"),
     "batch_size": ({"batch_size": 7}, "batch_size 64, now 7"),
+    "precision": ({"precision": "bfloat16"}, 'precision null, now "bfloat16"'),
     "titles": ({"title_separator": None}, 'title_separator " ", now null'),
     "metadata": ({"metadata": False}, "fields .*true.*false"),
     "skip_bad": ({"skipped": Skipped()}, "skip_bad false, now true"),
@@ -323,6 +325,22 @@ def test_vectors_do_not_depend_on_what_is_in_other_shards(encode, tmp_path):
     np.testing.assert_allclose(
         np.concatenate(pairs), np.load(tmp_path / "all" / "shard-00000.npy"), atol=1e-6
     )
+
+
+def test_precision_is_what_the_model_computes_in(encode, retriever, tmp_path):
+    from llara.model import load
+
+    encode("half", shard_size=100, precision="bfloat16")
+    model = load(retriever.path, device="cpu", dtype=torch.bfloat16)
+    expected = model.encode_document(TEXTS, convert_to_numpy=True, batch_size=1)
+    found = np.load(tmp_path / "half" / "shard-00000.npy")
+    np.testing.assert_allclose(found, expected, atol=0.02)  # bfloat16 has eight bits
+    assert np.abs(found - np.load(encode_exactly(encode, tmp_path))).max() > 1e-5
+
+
+def encode_exactly(encode, tmp_path):
+    encode("exact", shard_size=100)
+    return tmp_path / "exact" / "shard-00000.npy"
 
 
 def test_a_run_that_lost_its_settings_begins_anew(encode, stopped, tmp_path):

@@ -20,6 +20,7 @@ from llara.errors import InputError
 __all__ = ["add_encode"]
 
 _DTYPES = ("float32", "float16", "int8", "binary")
+_PRECISIONS = ("float32", "bfloat16", "float16")
 _ENGINES = ("local", "torchrun", "ray")
 
 
@@ -90,6 +91,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="vectors in a file (default: %(default)s)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=_PRECISIONS,
+        help="what the model computes in (default: float32 on a processor, the weights' own on a GPU);"
+        " bfloat16 is about twice as fast where a processor has it",
+    )
     add_batch_size(parser)
 
 
@@ -132,6 +139,7 @@ def run_encode(args: argparse.Namespace) -> None:
         dtype=args.dtype,
         dimensions=args.dimensions,
         batch_size=args.batch_size,
+        precision=args.precision,
         shard_size=args.shard_size,
         engine=args.engine,
         workers=args.workers,

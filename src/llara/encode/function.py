@@ -9,6 +9,7 @@ from pathlib import Path
 from llara.corpus import Fields, Skipped
 from llara.encode.reading import Input
 from llara.encode.run import EncodeRun
+from llara.encode.shards import Precision
 from llara.encoder.quantise import VectorDtype
 from llara.vectors import Role, VectorsManifest
 
@@ -30,6 +31,7 @@ def encode_file(
     batch_size: int = 64,
     shard_size: int = 50_000,
     device: str | None = None,
+    precision: Precision | None = None,
     engine: str = "local",
     workers: int | None = None,
     resume: bool = False,
@@ -50,6 +52,8 @@ def encode_file(
         dtype: what is stored of a vector: float32, float16, int8 or binary.
         dimensions: store only the first of each vector's numbers (of models trained for it); None: all.
         shard_size: rows of a shard. A shard of very long texts ends earlier, with 268 million characters.
+        precision: what the model computes in; None: as sentence-transformers loads it, float32 on a CPU and
+            the stored weights' format on a GPU. Bfloat16 is about twice as fast where a processor has it.
         engine: where shards are encoded: ``local``, ``torchrun`` or ``ray`` (see ``llara.engines``). The
             files are the same.
         workers: how many, for ``local`` and ``ray``; None: one for each GPU, or one.
@@ -75,6 +79,7 @@ def encode_file(
         batch_size=batch_size,
         shard_size=shard_size,
         device=device,
+        precision=precision,
         engine=engine,
         workers=workers,
         resume=resume,

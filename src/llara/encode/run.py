@@ -15,7 +15,7 @@ from typing import Any
 from llara.encode.progress import Progress
 from llara.encode.reading import Input, read_input
 from llara.encode.repair import reopen
-from llara.encode.shards import EncodeJob
+from llara.encode.shards import EncodeJob, Precision
 from llara.encode.texts import check_settings
 from llara.encode.work import Texts, Work, describe_sources, same_settings, sources_of
 from llara.encoder.quantise import VectorDtype, check_dtype
@@ -44,6 +44,7 @@ class EncodeRun:
     batch_size: int = 64
     shard_size: int = 50_000
     device: str | None = None
+    precision: Precision | None = None
     engine: str = "local"
     workers: int | None = None
     resume: bool = False
@@ -133,6 +134,7 @@ class EncodeRun:
             "dtype": self.dtype,
             "dimensions": self.dimensions,
             "batch_size": self.batch_size,
+            "precision": self.precision,
             "shard_size": self.shard_size,
             "fields": asdict(self.given.fields),
             "skip_bad": self.given.skip_bad,
@@ -184,6 +186,7 @@ class EncodeRun:
             dimensions=self.dimensions,
             batch_size=self.batch_size,
             device=self.device,
+            precision=self.precision,
             progress=self.progress,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,9 +18,11 @@ from llara.errors import ModelError, OutputError
 from llara.vectors import Role
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from llara.encoder import Encoder
 
-__all__ = ["EncodeJob"]
+__all__ = ["EncodeJob", "Precision"]
+
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class EncodeJob:
     dimensions: int | None
     batch_size: int
     device: str | None
+    precision: Precision | None
     progress: bool
 
     def __call__(self, place: Place) -> Callable[[int], None]:
@@ -47,6 +50,9 @@ class EncodeJob:
         Raises:
             ModelError: it cannot be loaded, or a worker on another machine finds another one there.
         """
+        import torch
+
+        from llara.encoder import Encoder
         from llara.model import fingerprint, load, resolve
 
         if place.apart and fingerprint(resolve(self.model)) != self.fingerprint:
@@ -54,14 +60,15 @@ class EncodeJob:
                 f"the model {self.model} is another one on this machine than where the run was started; "
                 "expected the same files on all machines"
             )
-        encoder = load(self.model, device=self.device or place.device)
+        dtype = None if self.precision is None else getattr(torch, self.precision)
+        encoder = Encoder(load(self.model, device=self.device or place.device, dtype=dtype))
         work = Work(self.work)
         texts = work.texts()
         assert texts is not None
         job = replace(self, progress=self.progress and not place.apart)
         return lambda number: job._encode_shard(encoder, work, number, texts.shards[number])
 
-    def _encode_shard(self, encoder: SentenceTransformer, work: Work, number: int, shard: TextShard) -> None:
+    def _encode_shard(self, encoder: Encoder, work: Work, number: int, shard: TextShard) -> None:
         """Do a shard: the vectors first, then the record that vouches for them."""
         full_ND = encode_texts(
             encoder,
@@ -89,7 +96,7 @@ class EncodeJob:
             vectors_sha256=sha256,
             dimension=vectors_ND.shape[1],
             model_dimension=full_ND.shape[1],
-            max_tokens=longest_input(encoder),
+            max_tokens=longest_input(encoder.model),
         )
         work.write_record(number, record)
 
