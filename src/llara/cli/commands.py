@@ -160,7 +160,7 @@ def run_index(args: argparse.Namespace) -> None:
     if args.index is None:
         if args.add or args.delete:
             args.usage_error("also needed: --index")
-        _require(args, {"--vectors": args.vectors, "--out": args.out})
+        require(args, {"--vectors": args.vectors, "--out": args.out})
         print(
             build_index(
                 args.vectors,
