@@ -90,6 +90,10 @@ class Index(Protocol):
         """Documents held."""
         ...
 
+    def close(self) -> None:
+        """End it; Milvus Lite lets other processes in again."""
+        ...
+
     def search(self, vectors: np.ndarray, k: int, *, where: str | None = None) -> list[list[Found]]:
         """The ``k`` nearest documents of each query, best first (all of them if there are fewer).
 

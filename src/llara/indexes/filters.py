@@ -128,6 +128,7 @@ class _Parser:
         while end < len(text.rstrip()):
             match = _TOKEN.match(text, end)
             if match is None:
+                end += len(text[end:]) - len(text[end:].lstrip())
                 raise self._error("a name, a value or a comparison", end)
             assert match.lastgroup is not None
             self._tokens.append((match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))

@@ -72,7 +72,7 @@ class MilvusIndex:
         return cls(manifest, settings, client, path)
 
     def close(self) -> None:
-        """End the connection; Milvus Lite lets other processes in again."""
+        """See ``Index.close``."""
         self._client.close()
         if self.manifest.uri is None:
             _release(self._path)
@@ -90,15 +90,27 @@ class MilvusIndex:
         queries = check_queries(vectors, self.manifest.dimension)
         if len(queries) == 0:
             return []
+        expression = "" if where is None else milvus_expression(parse_filter(where))
+        results = self._searched(queries, k, expression, _search_params(self._settings, k))
+        short = [row for row, hits in enumerate(results) if len(hits) < k]
+        if short and hasattr(self._settings, "nlist"):  # the lists that were read held no more: read all
+            full = self._searched(queries[short], k, expression, {"nprobe": self._settings.nlist})
+            for row, hits in zip(short, full, strict=True):
+                results[row] = hits
+        return results
+
+    def _searched(
+        self, queries: np.ndarray, k: int, expression: str, params: dict[str, int]
+    ) -> list[list[Found]]:
         with _talking(self.manifest, InputError):
             results = self._client.search(
                 self.manifest.collection,
                 data=list(queries),
                 anns_field="vector",
-                filter="" if where is None else milvus_expression(parse_filter(where)),
+                filter=expression,
                 limit=k,
                 output_fields=["title", "text", "metadata"],
-                search_params={"metric_type": "IP", "params": _search_params(self._settings, k)},
+                search_params={"metric_type": "IP", "params": params},
             )
         return [by_score(_found(hit) for hit in hits) for hits in results]
 
@@ -306,7 +318,7 @@ def _client(path: Path, manifest: IndexManifest) -> Any:
         raise MissingExtraError("milvus-lite", "milvus")
     from pymilvus import MilvusClient
 
-    for name in ("pymilvus", "milvus_lite"):  # their errors reach the user as ours
+    for name in ("pymilvus", "milvus_lite", "grpc._server"):  # their errors reach the user as ours
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with _talking(manifest, InputError):
         return MilvusClient(uri=manifest.uri or str(path / _LITE), token=os.environ.get(TOKEN, ""))

@@ -92,6 +92,10 @@ class StoredIndex:
     def __len__(self) -> int:
         return len(self.index) - self.num_deleted
 
+    def close(self) -> None:
+        """Close the file of documents; vectors are unmapped when the last who uses them has ended."""
+        self._documents.close()
+
     def use_device(self, device: str) -> None:
         """Search on a torch device, if this kind can: the exact index."""
         if isinstance(self.index, ExactIndex):
