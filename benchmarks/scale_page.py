@@ -1,7 +1,7 @@
 """The tables of docs/scale.md: what was measured of each index, and the arithmetic of larger corpora.
 
-Measured figures come from results/index_kinds.json. What is computed follows from bytes a vector, from the FLOPs
-of a pass (``geometry``) and from the assumptions below, which the page states.
+Measured figures come from results/index_kinds.json. What is computed follows from bytes a vector, from the
+FLOPs of a pass (``geometry``) and from the assumptions below, which the page states.
 """
 
 from __future__ import annotations

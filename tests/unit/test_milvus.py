@@ -117,6 +117,15 @@ def test_long_texts_are_cut_with_a_warning_and_their_letters_stay_whole(tmp_path
     index.close()
 
 
+def test_a_collection_that_is_built_again_is_a_new_one(vectors, tmp_path):
+    out = build_index(vectors, tmp_path / "index", backend="milvus")
+    assert delete_from_index(out, ["d3", "d4"]).deleted == 2
+    build_index(vectors, tmp_path / "index", backend="milvus", overwrite=True)
+    index = open_index(out)
+    assert len(index) == 8
+    index.close()
+
+
 def test_without_pymilvus_the_message_says_what_to_install(vectors, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == "pymilvus" else find_spec(name)

@@ -22,7 +22,7 @@ class TorchVectors:
 
     On a GPU, vectors that take less than half of the free memory are copied there by the first search and
     stay; more are streamed through it, block by block, for each batch of queries, through pinned memory, so
-    that a block is copied while the last one is searched.
+    that the next block is read from disk while the GPU copies and searches this one.
     """
 
     def __init__(self, vectors_ND: np.ndarray, device: str, *, block_rows: int | None = None) -> None:

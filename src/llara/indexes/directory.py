@@ -78,6 +78,8 @@ def build_index(
     with atomic_directory(out, overwrite=overwrite) as directory:
         if backend == "milvus":
             milvus.build(source, directory, manifest, chosen, overwrite=overwrite)
+            if uri is None:
+                milvus.release(out)  # what is there and open in this process is replaced
         else:
             stored.build(source, directory, manifest, chosen)
         (directory / MANIFEST).write_text(stored.as_json(manifest, _FORMAT), encoding="utf-8")

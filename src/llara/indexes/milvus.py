@@ -32,7 +32,7 @@ from llara.indexes.filters import milvus_expression, parse_filter
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
 
-__all__ = ["MilvusIndex", "add", "build", "check_kind", "collection_name", "delete"]
+__all__ = ["MilvusIndex", "add", "build", "check_kind", "collection_name", "delete", "release"]
 
 TOKEN = "MILVUS_TOKEN"  # the name of the environment variable
 _LITE = "milvus.db"
@@ -75,7 +75,7 @@ class MilvusIndex:
         """See ``Index.close``."""
         self._client.close()
         if self.manifest.uri is None:
-            _release(self._path)
+            release(self._path)
 
     def __len__(self) -> int:
         with _talking(self.manifest, InputError):
@@ -147,7 +147,7 @@ def build(
     finally:
         client.close()
         if manifest.uri is None:
-            _release(directory)
+            release(directory)
 
 
 def add(path: Path, manifest: IndexManifest, source: VectorSource) -> Change:
@@ -324,8 +324,8 @@ def _client(path: Path, manifest: IndexManifest) -> Any:
         return MilvusClient(uri=manifest.uri or str(path / _LITE), token=os.environ.get(TOKEN, ""))
 
 
-def _release(path: Path) -> None:
-    """Stop Milvus Lite for this directory, which it holds locked."""
+def release(path: Path) -> None:
+    """Stop Milvus Lite for an index directory, which it holds locked until this process ends."""
     from milvus_lite.server_manager import server_manager_instance
 
     server_manager_instance.release_server(str(path / _LITE))
