@@ -63,8 +63,10 @@ __all__ = [
     "Searcher",
     "Segment",
     "adaptation_losses",
+    "add_to_index",
     "build_index",
     "convert",
+    "delete_from_index",
     "encode_file",
     "encode_texts",
     "evaluate_run",
@@ -88,7 +90,7 @@ _MODULES = {
     "encoder": ["Encoder"],
     "errors": ["ConfigError", "InputError", "LlaraError", "MissingExtraError", "ModelError", "OutputError"],
     "evaluate": ["evaluate_run"],
-    "indexes": ["build_index", "open_index"],
+    "indexes": ["add_to_index", "build_index", "delete_from_index", "open_index"],
     "model": ["convert", "load"],
     "search": ["Bm25", "Hit", "Searcher", "read_run", "write_run"],
 }
@@ -110,7 +112,7 @@ if TYPE_CHECKING:
         OutputError,
     )
     from llara.evaluate import evaluate_run
-    from llara.indexes import build_index, open_index
+    from llara.indexes import add_to_index, build_index, delete_from_index, open_index
     from llara.model import convert, load
     from llara.search import Bm25, Hit, Searcher, read_run, write_run
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from llara.corpus.readers import read_lines
 from llara.encode import Role, document_text, encode_texts
 from llara.errors import ConfigError, InputError, ModelError
 from llara.files import write_text_atomic
-from llara.indexes import StoredIndex, open_index
+from llara.indexes import Index, StoredIndex, open_index
 from llara.lexical import Bm25Index
 
 if TYPE_CHECKING:
@@ -32,27 +32,29 @@ Run = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One document found for a query; ``rank`` counts from 1."""
+    """One document found for a query; ``rank`` counts from 1; ``metadata`` are its record's other fields."""
 
     rank: int
     id: str
     score: float
     title: str
     text: str
+    metadata: dict[str, Any] | None = field(default=None, hash=False)
 
 
 class Searcher:
-    """Dense search over an index directory.
+    """Dense search over an index directory; where the model is on a GPU, an exact index is searched there,
+    too.
 
     >>> Searcher.open(Path("index")).search(["how do wings stall"], k=3)  # doctest: +SKIP
     """
 
-    def __init__(
-        self, stored: StoredIndex, model: SentenceTransformer, *, query_role: Role = "query"
-    ) -> None:
+    def __init__(self, stored: Index, model: SentenceTransformer, *, query_role: Role = "query") -> None:
         self.stored = stored
         self.model = model
         self.query_role: Role = query_role
+        if isinstance(stored, StoredIndex) and model.device.type == "cuda":
+            stored.use_device(str(model.device))
 
     @classmethod
     def open(
@@ -62,19 +64,22 @@ class Searcher:
         *,
         query_role: Role = "query",
         device: str | None = None,
+        settings: Sequence[str] = (),
     ) -> Searcher:
         """Open an index directory and the model that made it.
 
         Args:
             model: where that model is now; by default where it was when the documents were encoded.
+            settings: see ``llara.indexes.open_index``.
 
         Raises:
+            ConfigError: a setting is not one of this index's.
             InputError: ``index`` is not an index directory.
             ModelError: the model is missing, or is not the one that encoded the documents.
         """
         from llara.model import fingerprint, load, resolve
 
-        stored = open_index(index)
+        stored = open_index(index, settings=settings)
         made_by = stored.manifest
         if model is None and Path(made_by.model).is_absolute() and not Path(made_by.model).exists():
             raise ModelError(
@@ -92,17 +97,23 @@ class Searcher:
             )
         return cls(stored, load(name, device=device), query_role=query_role)
 
-    def search(self, queries: Sequence[str], k: int = 10, *, batch_size: int = 64) -> list[list[Hit]]:
-        """The ``k`` best documents for each query (all of them if there are fewer)."""
+    def search(
+        self, queries: Sequence[str], k: int = 10, *, where: str | None = None, batch_size: int = 64
+    ) -> list[list[Hit]]:
+        """The ``k`` best documents for each query (all of them if there are fewer).
+
+        Args:
+            where: a filter on metadata, ``year > 2000``, see ``llara.indexes.filters``.
+
+        Raises:
+            ConfigError: ``k`` is below 1, or the filter is not one.
+        """
         _check_k(k)
         vectors = encode_texts(self.model, queries, role=self.query_role, batch_size=batch_size)
         if len(vectors) == 0:
             return []
-        scores, positions = self.stored.index.search(vectors, k)
-        return [
-            _ranked(self.stored.documents(found), values)
-            for found, values in zip(positions.tolist(), scores.tolist(), strict=True)
-        ]
+        results = self.stored.search(vectors, k, where=where)
+        return [_ranked([hit.document for hit in hits], [hit.score for hit in hits]) for hits in results]
 
 
 class Bm25(Bm25Index):
@@ -219,7 +230,7 @@ def _number(text: str) -> float:
 def _ranked(documents: Sequence[Document], scores: Sequence[float]) -> list[Hit]:
     pairs = sorted(zip(scores, documents, strict=True), key=lambda pair: (pair[0], pair[1].id), reverse=True)
     return [
-        Hit(rank=rank, id=document.id, score=score, title=document.title, text=document.text)
+        Hit(rank, document.id, score, document.title, document.text, document.metadata)
         for rank, (score, document) in enumerate(pairs, 1)
     ]
 

@@ -22,6 +22,7 @@ def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
         ("adaptation_step", {"seconds", "memory", "ours_over", "loss"}),
         ("finetune_step", {"seconds", "memory", "over_plain", "same"}),
         ("evaluation_memory", {"parts", "corpus_mib"}),
+        ("index_kinds", {"indexes", "data_mib"}),
         ("gpu_adapt", {"right", "speed"}),
         ("gpu_finetune", {"right", "speed"}),
         ("encode", {"formats"}),

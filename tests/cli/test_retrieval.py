@@ -153,6 +153,51 @@ def test_runs_are_compared_as_the_help_shows(inside: Path, tmp_path: Path, capsy
     assert differences["nDCG@10"]["difference"] == pytest.approx(dense - bm25)
 
 
+def test_an_index_is_filtered_added_to_and_deleted_from(
+    inside: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*arguments: str) -> list[object]:
+        assert main(["search", "--index", str(tmp_path / "index"), "sort a list", *arguments]) == 0
+        return [hit["id"] for hit in lines(capsys.readouterr().out)]
+
+    for name, ids in (("first", "abc"), ("second", "cd")):
+        records = [{"id": id_, "text": f"{id_} list of items", "year": 2000 + ord(id_)} for id_ in ids]
+        source = tmp_path / f"{name}.jsonl"
+        source.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+        out = str(tmp_path / name)
+        encode = [
+            "encode",
+            "--model",
+            "llara-mini",
+            "--input",
+            str(source),
+            "--role",
+            "document",
+            "--out",
+            out,
+        ]
+        assert main(encode) == 0
+    index = str(tmp_path / "index")
+    build = ["index", "--vectors", str(tmp_path / "first"), "--out", index, "--kind", "ivf-flat"]
+    assert main([*build, "--set", "nlist=2"]) == 0
+    capsys.readouterr()
+    assert set(found()) == {"a", "b", "c"}
+    assert set(found("--set", "nprobe=2")) == {"a", "b", "c"}
+    assert found("--filter", "year == 2098") == ["b"]
+    assert main(["index", "--index", index, "--add", str(tmp_path / "second")]) == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (f"{index}\n", "1 documents added, 1 replaced\n")
+    assert set(found()) == {"a", "b", "c", "d"}
+    assert main(["index", "--index", index, "--delete", "a", "nothing"]) == 0
+    assert capsys.readouterr().err == "1 documents deleted, 1 were not there\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"b\nd\n")))
+    assert main(["index", "--index", index, "--delete", "-"]) == 0
+    assert capsys.readouterr().err == "2 documents deleted, 0 were not there\n"
+    assert found() == ["c"]
+    assert main(["search", "--index", index, "x", "--filter", "year >"]) == 1
+    assert capsys.readouterr().err.startswith("error: the filter 'year >' has 'the end' at character 7")
+
+
 def test_another_model_than_the_one_that_made_the_index_is_refused(inside: Path, capsys: Capture) -> None:
     assert main([*example("search"), "--model", "baseline"]) == 1
     printed = capsys.readouterr()

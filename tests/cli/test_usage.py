@@ -53,6 +53,11 @@ def test_help_of_a_command_begins_with_an_example_that_parses(llara: Llara, comm
         ["convert", "--out", "x"],
         ["convert", "--base", "m", "--out", "x", "--preset", "nine-words"],
         ["encode", "--model", "m", "--input", "x", "--out", "y"],
+        ["index", "--out", "x"],
+        ["index", "--index", "x"],
+        ["index", "--add", "v"],
+        ["index", "--index", "x", "--add", "v", "--delete", "1"],
+        ["index", "--index", "x", "--add", "v", "--out", "y"],
         ["search", "--index", "x"],
         ["search", "--index", "x", "query", "--queries", "file"],
         ["search", "--index", "x", "query", "-k", "0"],
@@ -74,6 +79,8 @@ def test_wrong_usage_exits_2_and_keeps_stdout_clean(llara: Llara, arguments: lis
         (["mine", "--set", "last_rank=0"], "last_rank = 0, expected at least 1"),
         (["adapt", "--set", "training.max_stesp=3"], "did you mean training.max_steps?"),
         (["index", "--vectors", "nothing", "--out", "x"], "nothing has no readable manifest.json"),
+        (["index", "--index", "nothing", "--delete", "1"], "nothing has no readable manifest.json"),
+        (["index", "--vectors", "v", "--out", "x", "--uri", "http://here"], "add --backend milvus"),
         (["search", "--index", "nothing", "query"], "nothing has no readable manifest.json"),
         (["search", "--index", "nothing", "  "], "the query is empty"),
         (["search", "--index", "nothing", "-"], "no query came on stdin"),
@@ -169,8 +176,9 @@ def test_flags_stay_as_they_are() -> None:
         "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata"
         " --no-titles --out --overwrite --precision --resume --role --shard-size --skip-bad"
         " --text-field --texts-only --title-field --verify --workers",
-        "index": "--kind --out --overwrite --vectors",
-        "search": "--format --index --model --overwrite --queries --run",
+        "index": "--add --backend --collection --delete --index --kind --out --overwrite --set --uri"
+        " --vectors",
+        "search": "--filter --format --index --model --overwrite --queries --run --set",
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"
         " --language --measures --model --no-bm25 --no-ignore-identical-ids --no-titles --out --overwrite"
         " --passage-stride --passage-words --passages --queries --query-role --resume --split --tune-split"

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from llara.corpus import Document
 from llara.datasets import TrainingExample, read_training, write_training
 from llara.encode import encode_file
 from llara.errors import ConfigError, InputError, ModelError, OutputError
-from llara.indexes import build_index
+from llara.indexes import build_index, delete_from_index
 from llara.mine import mine
 from llara.mine.filters import REASONS
 
@@ -491,14 +491,28 @@ def test_positives_that_are_not_in_the_corpus_are_scored_all_the_same(retriever,
 def test_an_index_is_searched_in_place_of_the_corpus(retriever, beir, tmp_path):
     encode_file(str(retriever.path), beir, tmp_path / "vectors", role="document", title_separator=": ")
     found = []
-    for name, kind in (("exact", "exact"), ("hnsw", "hnsw"), ("none", None)):
+    for name, kind in (("exact", "exact"), ("hnsw", "hnsw"), ("ivf-flat", "ivf-flat"), ("none", None)):
         index = None if kind is None else build_index(tmp_path / "vectors", tmp_path / kind, kind=kind)  # type: ignore[arg-type]
         out = tmp_path / f"{name}.jsonl"
         mine(model=str(retriever.path), data=[beir], out=out, config=MineConfig(negatives=4), index=index)
         found.append(negatives_of(out))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == found[3]
     facts = json.loads((tmp_path / "exact.mining.json").read_text())
     assert (facts["index"], facts["title_separator"]) == (str(tmp_path / "exact"), ": ")
+
+
+def test_what_was_deleted_from_an_index_is_no_negative(retriever, beir, tmp_path):
+    encode_file(str(retriever.path), beir, tmp_path / "vectors", role="document")
+    index = build_index(tmp_path / "vectors", tmp_path / "index")
+    options: dict[str, Any] = {"model": str(retriever.path), "data": [beir], "index": index}
+    mine(**options, out=tmp_path / "before.jsonl", config=MineConfig(negatives=4))
+    before = negatives_of(tmp_path / "before.jsonl")
+    gone = next(id_ for ids in before.values() for id_ in ids)
+    delete_from_index(index, [gone])
+    mine(**options, out=tmp_path / "after.jsonl", config=MineConfig(negatives=4))
+    assert all(gone not in ids for ids in negatives_of(tmp_path / "after.jsonl").values())
+    with pytest.raises(InputError, match=r"1 documents that were deleted.*source=dense"):
+        mine(**options, out=tmp_path / "mixed.jsonl", config=MineConfig(source="mixed"))
 
 
 def test_an_index_of_another_model_is_refused(retriever, other_retriever, beir, tmp_path):

@@ -156,9 +156,35 @@ def run_convert(args: argparse.Namespace) -> None:
 
 
 def run_index(args: argparse.Namespace) -> None:
-    from llara.indexes import build_index
+    from llara.indexes import add_to_index, build_index, delete_from_index
 
-    print(build_index(args.vectors, args.out, kind=args.kind, overwrite=args.overwrite))
+    if args.index is None:
+        if args.add or args.delete:
+            args.usage_error("also needed: --index")
+        require(args, {"--vectors": args.vectors, "--out": args.out})
+        print(
+            build_index(
+                args.vectors,
+                args.out,
+                kind=args.kind,
+                settings=args.overrides,
+                backend=args.backend,
+                uri=args.uri,
+                collection=args.collection,
+                overwrite=args.overwrite,
+            )
+        )
+        return
+    if args.vectors or args.out or not (args.add or args.delete):
+        args.usage_error("--index goes with --add or --delete; --vectors and --out build a new index")
+    if args.add:
+        change = add_to_index(args.index, args.add)
+        say(f"{change.added:,} documents added, {change.replaced:,} replaced")
+    else:
+        ids = [id_ for _, id_ in _stdin_lines("id")] if args.delete == ["-"] else args.delete
+        change = delete_from_index(args.index, ids)
+        say(f"{change.deleted:,} documents deleted, {change.missing:,} were not there")
+    print(args.index)
 
 
 def run_search(args: argparse.Namespace) -> None:
@@ -167,12 +193,12 @@ def run_search(args: argparse.Namespace) -> None:
     if args.run_file is not None and args.run_file.exists() and not args.overwrite:
         raise OutputError(f"the run file {args.run_file} exists; choose another or pass --overwrite")
     queries = _queries(args)
-    searcher = Searcher.open(args.index, args.model)
+    searcher = Searcher.open(args.index, args.model, settings=args.overrides)
     readable = args.format == "text" or (args.format == "auto" and sys.stdout.isatty())
     run: Run = {}
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         ids, texts = zip(*queries[start : start + QUERIES_AT_ONCE], strict=True)
-        results = searcher.search(texts, args.k)
+        results = searcher.search(texts, args.k, where=args.where)
         if args.run_file:
             run |= run_from_hits(ids, results)
         for query_id, text, hits in zip(ids, texts, results, strict=True):
@@ -192,19 +218,19 @@ def _queries(args: argparse.Namespace) -> list[tuple[str, str]]:
         if not args.query.strip():
             raise InputError("the query is empty; expected some words")
         return [("1", args.query)]
-    found = list(_stdin_queries())
+    found = list(_stdin_lines("query"))
     if not found:
         raise InputError("no query came on stdin; expected one a line")
     return found
 
 
-def _stdin_queries() -> Iterator[tuple[str, str]]:
+def _stdin_lines(what: str) -> Iterator[tuple[str, str]]:
     """Number and text of each line that is not blank; UTF-8, whatever the locale."""
     for number, line in enumerate(sys.stdin.buffer, 1):
         try:
             text = line.decode("utf-8").strip()
         except UnicodeDecodeError as error:
-            raise InputError(f"stdin:{number}: not UTF-8 ({error}); expected one query a line") from error
+            raise InputError(f"stdin:{number}: not UTF-8 ({error}); expected one {what} a line") from error
         if text:
             yield str(number), text
 

@@ -185,20 +185,57 @@ def _index(subparsers: Any) -> None:
     parser = new_command(
         subparsers,
         "index",
-        about="Build an index from encoded documents (faiss).",
+        about="Build an index from encoded documents, or add documents to one and delete them from it. "
+        "An update"
+        " that is killed leaves the index as it was.",
         example="llara index --vectors vectors --out index",
         run=commands.run_index,
     )
     parser.add_argument(
-        "--vectors", type=Path, required=True, metavar="DIR", help="what llara encode --role document wrote"
+        "--vectors", type=Path, metavar="DIR", help="build from what llara encode --role document wrote"
     )
+    add_out(parser, "where the new index goes", required=False)
     parser.add_argument(
         "--kind",
-        choices=("exact", "hnsw"),
+        choices=("exact", "hnsw", "ivf-flat", "ivf-sq8", "ivf-pq", "sq8", "binary"),
         default="exact",
-        help="exact: every vector is compared; hnsw: a graph is walked, nearly exact (default: exact)",
+        help="exact: every vector is compared; hnsw: a graph is walked; ivf-...: the nearest lists are "
+        "read, of whole"
+        " vectors or of a byte or few bits a dimension; sq8, binary: every vector in a byte or a bit a "
+        "dimension"
+        " (default: exact; docs/scale.md says what each costs and finds)",
     )
-    add_out(parser, "where the index goes")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A=B",
+        dest="overrides",
+        help="change one setting of the kind, nlist=4096; may be repeated",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("faiss", "milvus"),
+        default="faiss",
+        help="faiss: files in --out; milvus: Milvus Lite in --out, or a server (default: faiss)",
+    )
+    parser.add_argument(
+        "--uri",
+        metavar="URI",
+        help="a Milvus server; its token is read from the environment variable MILVUS_TOKEN",
+    )
+    parser.add_argument("--collection", metavar="NAME", help="its name in Milvus (default: made of --out)")
+    parser.add_argument("--index", type=Path, metavar="DIR", help="the index that --add or --delete changes")
+    changed = parser.add_mutually_exclusive_group()
+    changed.add_argument(
+        "--add",
+        type=Path,
+        metavar="DIR",
+        help="add these encoded documents; one whose id is there is replaced",
+    )
+    changed.add_argument(
+        "--delete", nargs="+", metavar="ID", help="delete documents by id; - reads one id a line from stdin"
+    )
 
 
 def _search(subparsers: Any) -> None:
@@ -218,6 +255,21 @@ def _search(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--model", metavar="MODEL", help="the model, if it has moved since its vectors were made"
+    )
+    parser.add_argument(
+        "--filter",
+        metavar="FILTER",
+        dest="where",
+        help='only documents whose metadata match: \'year > 2000 and lang in ["en", "de"]\'',
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A=B",
+        dest="overrides",
+        help="how widely this search looks: nprobe=64 (ivf), efSearch=256 (hnsw), k_factor=50 (rescored "
+        "kinds)",
     )
     parser.add_argument("--run", type=Path, metavar="FILE", dest="run_file", help="also write a TREC run")
     add_overwrite(parser)

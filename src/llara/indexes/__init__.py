@@ -1,21 +1,45 @@
-"""Indexes over document vectors: one protocol (``Index``), one directory layout, and the kinds of index.
+"""Indexes over document vectors: one protocol (``Index``), two backends (faiss, Milvus), and the kinds of
+index.
 
-Read in this order: ``base`` (the protocol), ``exact`` (the oracle), ``hnsw`` (faster, and may miss),
-``directory`` (what lies on disk).
+Read in this order: ``base`` (the protocols), ``settings`` and ``source`` (what an index is made of),
+``exact`` (the oracle) with ``blocks`` (the same on a GPU), ``candidates`` (what the faster kinds share),
+``hnsw``, ``lists`` and ``ivf``, ``flat`` (few bits), ``filters`` and ``documents`` (the texts, and what
+counts), ``stored`` (a directory of faiss), ``milvus``, ``directory`` (what users call).
 """
 
-from llara.indexes.base import Index
-from llara.indexes.directory import IndexManifest, StoredIndex, build_index, open_index
+from llara.indexes.base import Change, Found, Index, IndexManifest, Kind
+from llara.indexes.directory import add_to_index, build_index, delete_from_index, open_index
 from llara.indexes.exact import ExactIndex
-from llara.indexes.hnsw import HnswIndex, HnswSettings
+from llara.indexes.settings import (
+    BinarySettings,
+    ExactSettings,
+    HnswSettings,
+    IndexSettings,
+    IvfFlatSettings,
+    IvfPqSettings,
+    IvfSq8Settings,
+    Sq8Settings,
+)
+from llara.indexes.stored import StoredIndex
 
 __all__ = [
+    "BinarySettings",
+    "Change",
     "ExactIndex",
-    "HnswIndex",
+    "ExactSettings",
+    "Found",
     "HnswSettings",
     "Index",
     "IndexManifest",
+    "IndexSettings",
+    "IvfFlatSettings",
+    "IvfPqSettings",
+    "IvfSq8Settings",
+    "Kind",
+    "Sq8Settings",
     "StoredIndex",
+    "add_to_index",
     "build_index",
+    "delete_from_index",
     "open_index",
 ]

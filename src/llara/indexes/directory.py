@@ -1,77 +1,25 @@
-"""Index directories: an index, the documents' texts in the same order, and where the vectors came from.
-
-manifest.json     kind and its settings, counts, and the manifest of the vectors (model, fingerprint, titles)
-index.faiss       the vectors, and the graph if the kind is hnsw
-documents.arrow   id, title, text by position; uncompressed, so that it is mapped from disk, not read
-"""
+"""Index directories: built from a vectors directory, opened, added to and deleted from, on either backend."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import get_args
 
-import numpy as np
-
-from llara.corpus import Document
 from llara.errors import ConfigError, InputError
 from llara.files import atomic_directory, check_output
-from llara.indexes.base import Index
-from llara.indexes.exact import ExactIndex
-from llara.indexes.hnsw import HnswIndex, HnswSettings
-from llara.vectors import MANIFEST, Role, VectorsManifest, read_manifest
+from llara.indexes import stored
+from llara.indexes.base import Backend, Change, Index, IndexManifest, Kind
+from llara.indexes.settings import IndexSettings
+from llara.indexes.source import VectorSource
+from llara.indexes.stored import KINDS, StoredIndex
+from llara.settings import apply_overrides
+from llara.vectors import MANIFEST, read_manifest
 
-__all__ = ["IndexManifest", "Kind", "StoredIndex", "build_index", "open_index"]
+__all__ = ["add_to_index", "build_index", "delete_from_index", "open_index"]
 
-Kind = Literal["exact", "hnsw"]
-
-_FORMAT = "llara-index/1"
-_INDEX_FILE = "index.faiss"
-_DOCUMENTS_FILE = "documents.arrow"
-
-
-@dataclass(frozen=True)
-class IndexManifest:
-    """What an index directory holds and which model its vectors came from."""
-
-    kind: Kind
-    count: int
-    dimension: int
-    model: str
-    fingerprint: str
-    role: Role
-    title_separator: str | None
-    max_tokens: int | None
-    hnsw: dict[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class StoredIndex:
-    """An opened index directory. ``documents(positions)`` gives the texts that were indexed."""
-
-    path: Path
-    manifest: IndexManifest
-    index: Index
-    _table: Any
-
-    def documents(self, positions: Sequence[int]) -> list[Document]:
-        """The documents at ``positions``, read from disk as they are asked for."""
-        ids, titles, texts = (self._table.column(name) for name in ("id", "title", "text"))
-        return [
-            Document(id=ids[row].as_py(), title=titles[row].as_py(), text=texts[row].as_py())
-            for row in map(int, positions)
-        ]
-
-    def positions(self, ids: Iterable[str]) -> dict[str, int]:
-        """Where the documents of these ids are; an id that was not indexed is left out. Reads all ids."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        rows = pc.is_in(self._table.column("id"), value_set=pa.array(list(set(ids)), pa.string()))
-        found = np.flatnonzero(rows.to_numpy()).tolist()
-        return {document.id: row for row, document in zip(found, self.documents(found), strict=True)}
+_FORMAT = "llara-index/2"
 
 
 def build_index(
@@ -79,95 +27,152 @@ def build_index(
     out: Path,
     *,
     kind: Kind = "exact",
-    hnsw: HnswSettings = HnswSettings(),  # noqa: B008 - frozen
+    settings: IndexSettings | Sequence[str] | None = None,
+    backend: Backend = "faiss",
+    uri: str | None = None,
+    collection: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Build an index directory from the vectors directory of ``encode_file``; returns ``out``.
+    """Build an index directory from the vectors directory of ``llara encode``; returns ``out``.
 
-    All vectors are in memory while it is built: 4 N D bytes, and with hnsw 8 N M more for the links.
+    The vectors are read block by block; what each kind holds in memory meanwhile is said where it is defined.
+
+    Args:
+        settings: those of the kind, or changes of the defaults, ``name=value``.
+        uri: where a Milvus server is; without, Milvus Lite keeps the collection in ``out``. A token for it is
+            read from the environment variable MILVUS_TOKEN.
+        collection: the collection's name in Milvus; by default made of the name of ``out``.
 
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: there is no such kind, or its settings do not fit.
         InputError: ``vectors`` is not a complete vectors directory of documents.
-        OutputError: ``out`` exists (without ``overwrite``) or cannot be written.
+        OutputError: ``out`` or the collection exists (without ``overwrite``), or cannot be written.
     """
-    if kind not in get_args(Kind):
-        raise ConfigError(f"index kind is {kind!r}, expected one of {', '.join(get_args(Kind))}")
+    for name, value, known in (("kind", kind, get_args(Kind)), ("backend", backend, get_args(Backend))):
+        if value not in known:
+            raise ConfigError(f"index {name} is {value!r}, expected one of {', '.join(known)}")
+    if backend != "milvus" and (uri is not None or collection is not None):
+        raise ConfigError("a uri and a collection are Milvus's; add --backend milvus")
     check_output(out, overwrite=overwrite)
-    source = VectorsManifest.read(vectors)
-    if source.role != "document":
-        raise InputError(
-            f"{vectors} holds {source.role} vectors, and an index is made of documents; "
-            "encode the corpus with --role document"
-        )
+    source = VectorSource(vectors)
+    chosen = _chosen(kind, settings).resolved(source.count, source.dimension)
+    made = source.manifest
+    if backend == "milvus":
+        from llara.indexes import milvus
+
+        collection = collection or milvus.collection_name(out)
+        milvus.check_kind(kind, chosen, uri)
     manifest = IndexManifest(
+        backend=backend,
         kind=kind,
-        count=source.count,
         dimension=source.dimension,
-        model=source.model,
-        fingerprint=source.fingerprint,
-        role=source.role,
-        title_separator=source.title_separator,
-        max_tokens=source.max_tokens,
-        hnsw=asdict(hnsw) if kind == "hnsw" else None,
+        model=made.model,
+        fingerprint=made.fingerprint,
+        role=made.role,
+        title_separator=made.title_separator,
+        max_tokens=made.max_tokens,
+        settings=asdict(chosen),
+        uri=uri,
+        collection=collection,
     )
-    dimension = source.dimension
-    index: Index = HnswIndex(dimension, hnsw) if kind == "hnsw" else ExactIndex(dimension)
     with atomic_directory(out, overwrite=overwrite) as directory:
-        _copy_shards(vectors, source, index, directory / _DOCUMENTS_FILE)
-        index.save(directory / _INDEX_FILE)
-        content = json.dumps({"format": _FORMAT, **asdict(manifest)}, indent=2, ensure_ascii=False)
-        (directory / MANIFEST).write_text(content + "\n", encoding="utf-8")
+        if backend == "milvus":
+            milvus.build(source, directory, manifest, chosen, overwrite=overwrite)
+            if uri is None:
+                milvus.release(out)  # what is there and open in this process is replaced
+        else:
+            stored.build(source, directory, manifest, chosen)
+        (directory / MANIFEST).write_text(stored.as_json(manifest, _FORMAT), encoding="utf-8")
     return out
 
 
-def open_index(directory: Path) -> StoredIndex:
-    """Open an index directory; vectors and texts are mapped from disk, not read at once.
+def open_index(directory: Path, *, settings: Sequence[str] = ()) -> Index:
+    """Open an index directory: a ``StoredIndex``, or a ``MilvusIndex``.
+
+    Args:
+        settings: changes of those settings that may differ from search to search, ``name=value``.
 
     Raises:
         InputError: ``directory`` is not a complete index directory.
+        ConfigError: a setting is none of this kind's, or belongs to building.
     """
-    import pyarrow as pa
+    manifest = _manifest(directory)
+    found = stored.search_settings(stored.settings_of(manifest, directory), settings)
+    if manifest.backend == "milvus":
+        from llara.indexes.milvus import MilvusIndex
 
+        return MilvusIndex.open(directory, manifest, found)
+    return StoredIndex.open(directory, manifest, found)
+
+
+def add_to_index(directory: Path, vectors: Path) -> Change:
+    """Add the documents of a vectors directory; one whose id is there takes the other's place.
+
+    Raises:
+        InputError: either is not a complete directory, or the vectors are another model's.
+        OutputError: another update is running, or the disk is full or read-only.
+    """
+    manifest = _manifest(directory)
+    source = VectorSource(vectors)
+    for name, here, there in (
+        ("model (its fingerprint is {})", manifest.fingerprint[:12], source.manifest.fingerprint[:12]),
+        ("dimension ({})", manifest.dimension, source.dimension),
+        ("title separator ({!r})", manifest.title_separator, source.manifest.title_separator),
+    ):
+        if here != there:
+            raise InputError(
+                f"{vectors} was made with another {name.format(there)} than the index {directory} "
+                f"({here!r}); encode the documents as those of the index were, or build a new index of both"
+            )
+    found = stored.settings_of(manifest, directory)
+    if manifest.backend == "milvus":
+        from llara.indexes import milvus
+
+        return milvus.add(directory, manifest, source)
+    return stored.add(directory, manifest, found, source)
+
+
+def delete_from_index(directory: Path, ids: Sequence[str]) -> Change:
+    """Remove documents by their ids; one that is not there is counted as missing.
+
+    Raises:
+        InputError: ``directory`` is not a complete index directory.
+        OutputError: another update is running, or the disk is full or read-only.
+    """
+    manifest = _manifest(directory)
+    if manifest.backend == "milvus":
+        from llara.indexes import milvus
+
+        return milvus.delete(directory, manifest, ids)
+    return stored.delete(directory, ids)
+
+
+def _chosen(kind: Kind, settings: IndexSettings | Sequence[str] | None) -> IndexSettings:
+    expected = KINDS[kind][1]
+    if settings is None:
+        return expected()
+    if isinstance(settings, IndexSettings):
+        if type(settings) is not expected:
+            raise ConfigError(
+                f"{settings!r} are no settings of the kind {kind}; expected {expected.__name__}"
+            )
+        return settings
+    return apply_overrides(expected(), settings)
+
+
+def _manifest(directory: Path) -> IndexManifest:
     content = read_manifest(directory, expected=_FORMAT, made_by="llara index")
     try:
         manifest = IndexManifest(**content)
-        table = pa.ipc.open_file(pa.memory_map(str(directory / _DOCUMENTS_FILE))).read_all()
-    except (TypeError, OSError, pa.ArrowInvalid) as error:
+    except TypeError as error:
         raise InputError(f"{directory} is damaged: {error}; build it again with llara index") from error
-    if manifest.kind not in get_args(Kind):
-        raise InputError(
-            f"{directory} is an index of the kind {manifest.kind!r}, expected one of "
-            f"{', '.join(get_args(Kind))}; build it again with llara index"
-        )
-    load = HnswIndex.load if manifest.kind == "hnsw" else ExactIndex.load
-    index: Index = load(directory / _INDEX_FILE)
-    if not len(index) == table.num_rows == manifest.count or index.dimension != manifest.dimension:
-        raise InputError(
-            f"{directory} is damaged: {manifest.count} documents of dimension {manifest.dimension} expected, "
-            f"found {len(index)} vectors of {index.dimension} and {table.num_rows} texts; "
-            "build it again with llara index"
-        )
-    return StoredIndex(path=directory, manifest=manifest, index=index, _table=table)
-
-
-def _copy_shards(vectors: Path, source: VectorsManifest, index: Index, documents: Path) -> None:
-    """Add the vectors of every shard to ``index`` and its texts to the file ``documents``."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([(name, pa.string()) for name in ("id", "title", "text")])
-    with pa.OSFile(str(documents), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for shard in source.shards:
-            try:
-                rows = np.load(vectors / shard.vectors, mmap_mode="r")
-                table = pq.read_table(vectors / shard.texts, columns=schema.names)
-            except (OSError, ValueError, pa.ArrowInvalid) as error:
-                raise InputError(f"{vectors} is damaged ({error}); encode again") from error
-            if rows.shape != (shard.count, source.dimension) or table.num_rows != shard.count:
-                raise InputError(
-                    f"{vectors / shard.vectors} holds {rows.shape} numbers beside {table.num_rows} texts, "
-                    f"expected {(shard.count, source.dimension)}; encode again"
-                )
-            index.add(rows)
-            writer.write_table(table)
+    for name, value, known in (
+        ("kind", manifest.kind, get_args(Kind)),
+        ("backend", manifest.backend, get_args(Backend)),
+    ):
+        if value not in known:
+            raise InputError(
+                f"{directory} is an index of the {name} {value!r}, expected one of {', '.join(known)}; "
+                "build it again with llara index"
+            )
+    return manifest

@@ -91,13 +91,16 @@ class PoolMaker:
         """The documents of an index directory, with the index's own setting of titles.
 
         Raises:
-            InputError: it is not an index directory.
-            ModelError: it was made by another model.
+            InputError: it is not an index directory of faiss, or BM25 is to search one with deleted
+            documents. ModelError: it was made by another model.
         """
-        if self.model is not None:
-            searcher = Searcher.open(index, self.model)
-            return self._pool(searcher.stored, searcher)
-        return self._pool(open_index(index), None)
+        searcher = None if self.model is None else Searcher.open(index, self.model)
+        stored = open_index(index) if searcher is None else searcher.stored
+        if not isinstance(stored, StoredIndex):
+            raise InputError(
+                f"{index} is an index of Milvus, and mining needs one of faiss; build it with llara index"
+            )
+        return self._pool(stored, searcher)
 
     def of_passages(self, passages: Iterator[Document], scratch: Path) -> Pool:
         """``passages``, encoded and indexed in the directory ``scratch`` if there is a model.
@@ -138,14 +141,21 @@ class PoolMaker:
 
     def _pool(self, stored: StoredIndex, searcher: Searcher | None) -> Pool:
         separator = stored.manifest.title_separator
-        size = stored.manifest.count
+        size = len(stored)
         lexical = self.source in ("bm25", "mixed")
+        if lexical and stored.num_deleted:
+            raise InputError(
+                f"{stored.path} has {stored.num_deleted} documents that were deleted or replaced, and "
+                "BM25 numbers "
+                "documents without gaps; build the index again from vectors without them, or mine with "
+                "source=dense"
+            )
         return Pool(
             stored,
             size=size,
             title_separator=separator,
             searcher=searcher,
             dense=self.source in ("dense", "mixed"),
-            bm25=Bm25(stored.documents(range(size)), title_separator=separator) if lexical else None,
+            bm25=Bm25(stored.iter_documents(range(size)), title_separator=separator) if lexical else None,
             batch_size=self.batch_size,
         )

@@ -10,6 +10,7 @@ import numpy as np
 from llara.datasets import TrainingExample
 from llara.encode import document_text, encode_texts
 from llara.errors import InputError
+from llara.indexes import StoredIndex
 from llara.search import Bm25, Searcher
 
 __all__ = ["Found", "Positions", "search_bm25", "search_dense"]
@@ -50,28 +51,30 @@ class _DenseFound:
     def __init__(
         self, searcher: Searcher, examples: Sequence[TrainingExample], depth: int, batch_size: int
     ) -> None:
-        self._index = searcher.stored.index
+        stored = searcher.stored
+        assert isinstance(stored, StoredIndex)  # PoolMaker sees to it
+        self._stored = stored
         queries = [example.query for example in examples]
         self._queries = encode_texts(searcher.model, queries, role="query", batch_size=batch_size)  # [Q, D]
         self._depth = depth
-        _, self._rankings = self._index.search(self._queries, depth)  # [Q, depth]
+        _, self._rankings = stored.nearest(self._queries, depth)  # [Q, depth]
         documents = {d.id: d for example in examples for d in example.positives}
-        positions = searcher.stored.positions(documents)
+        positions = stored.positions(documents)
         missing = [document for id_, document in documents.items() if id_ not in positions]
-        texts = [document_text(document, searcher.stored.manifest.title_separator) for document in missing]
+        texts = [document_text(document, stored.manifest.title_separator) for document in missing]
         encoded = encode_texts(searcher.model, texts, role="document", batch_size=batch_size)
         vectors = {document.id: row for document, row in zip(missing, encoded, strict=True)}
-        stored = self._index.vectors(np.array(list(positions.values()), dtype=np.int64))
-        vectors.update(zip(positions, stored, strict=True))
+        held = stored.index.vectors(np.array(list(positions.values()), dtype=np.int64))
+        vectors.update(zip(positions, held, strict=True))
         self._positives = [np.stack([vectors[d.id] for d in example.positives]) for example in examples]
 
     def ranking(self, row: int, depth: int) -> np.ndarray:
         if depth <= self._depth:
             return self._rankings[row][:depth]
-        return self._index.search(self._queries[row : row + 1], depth)[1][0]
+        return self._stored.nearest(self._queries[row : row + 1], depth)[1][0]
 
     def scores(self, row: int, positions: np.ndarray) -> np.ndarray:
-        return _inner_products(self._queries[row], self._index.vectors(positions))
+        return _inner_products(self._queries[row], self._stored.index.vectors(positions))
 
     def positive_scores(self, row: int) -> np.ndarray:
         return _inner_products(self._queries[row], self._positives[row])

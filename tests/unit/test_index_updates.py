@@ -1,0 +1,189 @@
+"""Updates are whole or nothing: killed at chosen moments, refused while another runs, seen when done."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llara.corpus import Document
+from llara.errors import InputError, OutputError
+from llara.indexes import add_to_index, build_index, delete_from_index, open_index
+from llara.indexes.documents import Documents
+
+DIMENSION = 16
+# An update in a process of its own, which kills itself at one moment: no handler runs, nothing is tidied up.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from llara.indexes import add_to_index, delete_from_index, documents, source
+
+def then_die(function):
+    def dying(*arguments, **options):
+        function(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return dying
+
+def one_block(blocks):
+    def dying(self):
+        yield next(blocks(self))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return dying
+
+index, vectors, moment = sys.argv[1:]
+if moment == "after a block of vectors":
+    source.VectorSource.blocks = one_block(source.VectorSource.blocks)
+if moment == "after the documents":
+    documents._insert = then_die(documents._insert)
+if moment == "before it counts":
+    documents._write_facts = then_die(documents._write_facts)
+if moment == "while deleting":
+    documents.Documents.delete = then_die(documents.Documents.delete)
+    delete_from_index(Path(index), ["d1", "d2", "d3"])
+add_to_index(Path(index), Path(vectors))
+"""
+
+
+def open_any(path) -> Any:
+    return open_index(path)
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+STORED = unit(np.random.default_rng(0).normal(size=(500, DIMENSION)))
+ADDED = unit(np.random.default_rng(1).normal(size=(90, DIMENSION)))
+
+
+@pytest.fixture
+def vectors(tmp_path, write_vectors):
+    documents = [Document(id=f"d{n}", text="old", metadata={"year": n}) for n in range(500)]
+    return write_vectors(tmp_path / "vectors", documents, STORED)
+
+
+@pytest.fixture
+def later(tmp_path, write_vectors):
+    documents = [Document(id=f"d{n}", text="new", metadata={"year": n}) for n in range(450, 540)]
+    return write_vectors(tmp_path / "later", documents, ADDED, shard_size=40)
+
+
+def state(index):
+    """What a user sees of an index: every document with its score, and what a filter lets through."""
+    opened = open_index(index)
+    everything = opened.search(STORED[:3], 1000)
+    filtered = opened.search(STORED[:3], 1000, where="year >= 440")
+    return [
+        [(hit.document.id, hit.document.text, hit.score) for hit in hits] for hits in everything + filtered
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [
+        ("exact", "after a block of vectors"),
+        ("exact", "after the documents"),
+        ("exact", "before it counts"),
+        ("exact", "while deleting"),
+        ("hnsw", "after a block of vectors"),
+        ("ivf-flat", "before it counts"),
+        ("binary", "after a block of vectors"),
+        ("binary", "after the documents"),
+    ],
+)
+def test_a_killed_update_leaves_the_index_as_it_was_and_can_be_run_again(
+    vectors, later, tmp_path, kind, moment
+):
+    index = build_index(vectors, tmp_path / "index", kind=kind)
+    before = state(index)
+    command = [sys.executable, "-c", KILLED, str(index), str(later), moment]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert state(index) == before
+    if moment == "while deleting":
+        assert delete_from_index(index, ["d1", "d2", "d3"]).deleted == 3
+        return
+    change = add_to_index(index, later)
+    assert (change.added, change.replaced) == (40, 50)
+    found = open_index(index)
+    assert len(found) == 540
+    assert [hits[0].document for hits in found.search(ADDED, 1)] == [
+        Document(id=f"d{n}", text="new", metadata={"year": n}) for n in range(450, 540)
+    ]
+
+
+def test_an_update_that_fails_leaves_the_index_and_its_folder_as_they_were(vectors, later, tmp_path):
+    for kind in ("exact", "ivf-flat", "hnsw"):
+        index = build_index(vectors, tmp_path / kind, kind=kind)
+        before, files = state(index), sorted(path.name for path in index.iterdir())
+        bad = ADDED[80:].copy()
+        bad[5, 3] = np.nan
+        content = (later / "shard-00002.npy").read_bytes()
+        np.save(later / "shard-00002.npy", bad)
+        with pytest.raises(InputError, match=r"shard-00002.*not finite"):
+            add_to_index(index, later)
+        (later / "shard-00002.npy").write_bytes(content)
+        assert state(index) == before
+        assert sorted(path.name for path in index.iterdir()) == files
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf-pq", "sq8"])
+def test_many_updates_leave_no_files_of_earlier_ones(vectors, later, tmp_path, kind):
+    index = build_index(vectors, tmp_path / "index", kind=kind)
+    num_files = len(list(index.iterdir()))
+    for _ in range(3):
+        add_to_index(index, later)
+    assert len(list(index.iterdir())) == num_files
+    assert len(open_index(index)) == 540
+    assert open_any(index).num_deleted == 50 + 90 + 90
+
+
+def test_two_updates_at_a_time_are_refused_and_readers_are_not(vectors, later, tmp_path):
+    index = build_index(vectors, tmp_path / "index")
+    before = state(index)
+    with Documents.updating(index / "documents.sqlite") as documents:
+        documents.delete(["d7"])
+        with pytest.raises(OutputError, match="is being updated by another process"):
+            add_to_index(index, later)
+        assert state(index) == before
+    assert len(open_index(index)) == 499
+
+
+def test_who_has_opened_an_index_goes_on_with_what_it_was(vectors, later, tmp_path):
+    for kind in ("exact", "ivf-flat"):
+        index = build_index(vectors, tmp_path / kind, kind=kind)
+        opened = open_index(index)
+        add_to_index(index, later)
+        delete_from_index(index, ["d0"])
+        (hits,) = opened.search(STORED[:1], 600)
+        # Vectors are those of then; what has been deleted or replaced since has no document any more.
+        assert {hit.document.id for hit in hits} == {f"d{n}" for n in range(1, 450)}
+        assert opened.search(ADDED[89:], 1, where="year == 539") == [[]]
+
+
+def test_an_index_on_a_disk_that_cannot_be_written_is_searched(vectors, tmp_path):
+    index = build_index(vectors, tmp_path / "index")
+    before = state(index)
+    for path in (*index.iterdir(), index):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert state(index) == before
+    index.chmod(0o755)
+
+
+def test_a_position_whose_document_is_gone_is_an_error_and_not_another_document(vectors, tmp_path):
+    index = build_index(vectors, tmp_path / "index")
+    delete_from_index(index, ["d3"])
+    with pytest.raises(InputError, match="document 3 has been deleted"):
+        open_any(index).documents([2, 3])
+    assert open_any(index).documents([2, 4])[1].id == "d4"
+
+
+def test_the_documents_are_a_table_that_sqlite_reads(vectors, tmp_path):
+    index = build_index(vectors, tmp_path / "index")
+    with sqlite3.connect(index / "documents.sqlite") as connection:
+        query = "SELECT id FROM documents JOIN metadata USING (position) WHERE metadata ->> 'year' > 497"
+        assert connection.execute(query).fetchall() == [("d498",), ("d499",)]
+    connection.close()
