@@ -2,9 +2,8 @@
 
 The adapted and the un-adapted mini model are trained on two sets of questions and answers in the same way:
 first with the other queries' passages as the only negatives, and from there with mined hard negatives or with
-random ones (recipe `mini-finetune`): beside the other queries' passages; alone; or beside them in domain, on
-the training split of the collection that all are measured on. The work directory keeps what is done, so the
-command goes on where it stopped; two that share it can each do a part (--only).
+random ones (recipe `mini-finetune`): beside the other queries' passages, or alone. The work directory keeps
+what is done, so the command goes on where it stopped; two that share it can each do a part (--only).
 """
 
 from __future__ import annotations
@@ -29,9 +28,12 @@ from llara.model import MINI, MINI_BASE, convert
 from llara.significance import bootstrap_interval, paired_randomization_test
 
 RECIPE = "mini-finetune"
-FIRST = ("pairs.negatives=0", "training.max_steps=450")  # how the first training differs
+FIRST = (
+    "pairs.negatives=0",
+    "training.max_steps=450",
+    "training.learning_rate=1e-3",
+)  # how the first training differs
 MEASURES = ("nDCG@10", "RR@10", "R@100")
-IN_DOMAIN = ("pairs.negatives=2", "training.max_steps=200", "training.learning_rate=2e-4")
 ALONE = (
     "contrast.in_batch=false",
     "contrast.temperature=0.05",
@@ -40,22 +42,20 @@ ALONE = (
 )
 FROM_BASE, FROM_ADAPTED = "un-adapted, fine-tuned", "adapted, fine-tuned"
 MINED, RANDOM = f"{FROM_ADAPTED}, then on mined negatives", f"{FROM_ADAPTED}, then on random negatives"
-MINED_HERE, RANDOM_HERE = f"{MINED}, in domain", f"{RANDOM}, in domain"
 MINED_ALONE, RANDOM_ALONE = f"{MINED} alone", f"{RANDOM} alone"
 START = {
     FROM_BASE: "un-adapted",
     FROM_ADAPTED: "adapted",
-    **dict.fromkeys((MINED, RANDOM, MINED_ALONE, RANDOM_ALONE, MINED_HERE, RANDOM_HERE), FROM_ADAPTED),
+    **dict.fromkeys((MINED, RANDOM, MINED_ALONE, RANDOM_ALONE), FROM_ADAPTED),
 }
 MODELS = ("un-adapted", "adapted", *START)
 PAIRS = (
     (FROM_ADAPTED, "adapted"),
     (FROM_ADAPTED, FROM_BASE),
     (MINED, RANDOM),
+    (MINED, FROM_ADAPTED),
     (MINED_ALONE, RANDOM_ALONE),
     (MINED_ALONE, FROM_ADAPTED),
-    (MINED_HERE, RANDOM_HERE),
-    (MINED_HERE, FROM_ADAPTED),
 )
 
 
@@ -75,7 +75,7 @@ def training_files(name: str, sources: list[Path], work: Path, mining: MineConfi
     """What the model of that name is trained on."""
     if name in (FROM_BASE, FROM_ADAPTED):
         return sources
-    kind = "mined" if name in (MINED, MINED_ALONE, MINED_HERE) else "random"
+    kind = "mined" if name in (MINED, MINED_ALONE) else "random"
     files = [work / f"{source.name}-{kind}.jsonl" for source in sources]
     for source, file in zip(sources, files, strict=True):
         if file.exists():
@@ -115,9 +115,6 @@ def make(
         config = apply_overrides(config, [*FIRST, *overrides])
     if name in (MINED_ALONE, RANDOM_ALONE):
         config = apply_overrides(config, [*ALONE, *overrides])
-    if name in (MINED_HERE, RANDOM_HERE):
-        config = apply_overrides(config, [*IN_DOMAIN, *overrides])
-        mining = replace(mining, last_rank=30)
     finetune(
         model=start,
         train=training_files(name, sources, work, mining),
@@ -151,8 +148,7 @@ def main() -> None:
     for name in args.only or MODELS:
         kept = args.work / f"{name}.json"
         if not kept.exists():
-            sources = [args.test] if name in (MINED_HERE, RANDOM_HERE) else args.train
-            model = make(name, sources, args.work, mining, config, args.overrides)
+            model = make(name, args.train, args.work, mining, config, args.overrides)
             [evaluation] = evaluate(models=[model], datasets=[args.test], split=args.split, measures=MEASURES)
             write_text_atomic(kept, json.dumps(evaluation.per_query))
         per_query[name] = json.loads(kept.read_text(encoding="utf-8"))
@@ -167,7 +163,6 @@ def main() -> None:
         "finetuning": to_dict(config),
         "first": FIRST,
         "alone": ALONE,
-        "in_domain": IN_DOMAIN,
         "models": {
             name: {m: float(np.mean(list(values[m].values()))) for m in MEASURES}
             | {"interval": bootstrap_interval(values[MEASURES[0]])}

@@ -26,8 +26,8 @@ tags: [llara, dense-retrieval, feature-extraction]
 
 # A text retriever adapted from {training["base"]}
 
-Adapted by llara without labels: the SELF embedding of a text predicts its own words (EBAE), the NEXT
-embedding those of the text that follows (EBAR); Li et al. 2023, arXiv 2312.15503.
+Adapted by llara without labels: {_trained(settings["objective"])}
+(Li et al. 2023, arXiv 2312.15503).
 
 | | |
 |---|---|
@@ -48,3 +48,12 @@ print(model.similarity(queries, documents))
 
 It is still a causal language model (`AutoModelForCausalLM`). All settings and losses: `training.json`.
 """
+
+
+def _trained(objective: Mapping[str, Any]) -> str:
+    """What the embeddings were trained to predict."""
+    tasks = {
+        "ebae": "the SELF embedding of a text predicts its own words (EBAE)",
+        "ebar": "the NEXT embedding predicts those of the text that follows (EBAR)",
+    }
+    return ", ".join(said for task, said in tasks.items() if objective[task]) or "next-token prediction alone"
