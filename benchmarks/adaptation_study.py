@@ -20,8 +20,10 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from measure import alternate, make_parser, say
+import torch
+from measure import alternate, machine, make_parser, say
 from study_measures import ROLES, Measured, retrieval, similarity
 from study_results import write_results
 from study_runs import ARTICLES, LM_STEPS, PAIRS, PARTS, SEEDS, STEPS, TINY, VARIANTS, Run
@@ -41,6 +43,15 @@ class Study:
         self.data, self.work, self.tiny = data, work, tiny
         for folder in ("models", "measured", "locks", "stores"):
             (work / folder).mkdir(parents=True, exist_ok=True)
+
+    def machine(self) -> dict[str, Any]:
+        """The machine that the work directory was begun on."""
+        path = self.work / "machine.json"
+        if not path.exists():
+            gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+            write_text_atomic(path, json.dumps({**machine(), "gpu": gpu}) + "\n")
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return facts
 
     def do(self, run: Run) -> bool:
         """Make and measure a model if it can be done now; whether it is done.
@@ -209,6 +220,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="do nothing; write the results of what is done")
     args = parser.parse_args()
     study = Study(args.data, args.work, tiny=args.tiny)
+    study.machine()
     runs = [run for part in args.parts for run in PARTS[part]() if not args.tiny or run.name in TINY]
     if args.prepare:
         study.prepare(runs)
@@ -223,6 +235,7 @@ def main() -> None:
                     raise SystemExit(f"nothing to start from: {', '.join(run.name for run in waiting)}")
                 time.sleep(2)
     facts = {
+        "machine": study.machine(),
         "seconds_per_step": study.seconds_per_step() if args.seconds else {},
         "settings": {"steps": STEPS, "next_token_steps": LM_STEPS, "seeds": SEEDS},
         "losses": {run.name: log for run in runs if (log := study.losses(run))},

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from measure import machine, report
+from measure import report
 from scipy.stats import rankdata
 from study_measures import Measured
 
@@ -47,7 +47,6 @@ def write_results(args: argparse.Namespace, found: Mapping[str, Run], facts: Map
     groups = _groups(found)
     results: dict[str, Any] = {
         "benchmark": "adaptation_study",
-        "machine": machine(),
         **facts,
         "runs": {
             name: {data: round(one["mean"], 5) for data, one in run.items()} for name, run in found.items()
