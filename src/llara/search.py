@@ -16,6 +16,7 @@ import numpy as np
 from llara.corpus import Document
 from llara.corpus.readers import read_lines
 from llara.encode import Role, document_text, encode_texts
+from llara.encoder.quantise import cut
 from llara.errors import ConfigError, InputError, ModelError
 from llara.files import write_text_atomic
 from llara.indexes import Index, StoredIndex, open_index
@@ -50,9 +51,12 @@ class Searcher:
     """
 
     def __init__(self, stored: Index, model: SentenceTransformer, *, query_role: Role = "query") -> None:
+        from llara.encoder import Encoder
+
         self.stored = stored
         self.model = model
         self.query_role: Role = query_role
+        self._encoder = Encoder(model)  # one for all threads: choosing a way switches the model's attention
         if isinstance(stored, StoredIndex) and model.device.type == "cuda":
             stored.use_device(str(model.device))
 
@@ -109,9 +113,10 @@ class Searcher:
             ConfigError: ``k`` is below 1, or the filter is not one.
         """
         _check_k(k)
-        vectors = encode_texts(self.model, queries, role=self.query_role, batch_size=batch_size)
+        vectors = encode_texts(self._encoder, queries, role=self.query_role, batch_size=batch_size)
         if len(vectors) == 0:
             return []
+        vectors = cut(vectors, self.stored.manifest.dimension)  # as the documents' were
         results = self.stored.search(vectors, k, where=where)
         return [_ranked([hit.document for hit in hits], [hit.score for hit in hits]) for hits in results]
 

@@ -77,7 +77,7 @@ class VectorsManifest:
     ``dimension`` counts what is stored; ``model_dimension`` what the model gives, which is more if the
     vectors were cut. ``skipped`` bad lines were left out (the messages are those of the first few); ``empty``
     rows have neither title nor text, but a vector like all others. ``settings`` decide the bytes of the
-    shards, besides the fields above.
+    shards, besides the fields above; ``precision`` is what the model computed in.
     """
 
     model: str
@@ -95,6 +95,7 @@ class VectorsManifest:
     skipped_messages: tuple[str, ...] = ()
     empty: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
 
     def write(self, directory: Path) -> None:
         """Write ``manifest.json`` into ``directory``."""

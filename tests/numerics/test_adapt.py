@@ -306,6 +306,11 @@ def test_a_kept_store_gives_the_same_model_and_is_refused_for_another_corpus(
     written = (workspace / "kept" / "ids.bin").stat().st_mtime_ns
     done = llara(*adapt("refused", "corpus.segment_tokens=100", flags=kept), cwd=workspace)
     assert_one_error(done, "tokenized corpus in kept was made with another segments")
+    (workspace / "mine").mkdir()
+    (workspace / "mine" / "thesis.txt").write_text("a year of work")
+    done = llara(*adapt("lost", flags=("--store", "mine")), cwd=workspace)
+    assert_one_error(done, "mine holds no tokenized corpus but something else")
+    assert (workspace / "mine" / "thesis.txt").exists()
     succeed(llara(*adapt("second", flags=kept), cwd=workspace))
     assert (workspace / "kept" / "ids.bin").stat().st_mtime_ns == written
     whole_bytes = (whole / "model.safetensors").read_bytes()

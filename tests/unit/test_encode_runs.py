@@ -327,20 +327,59 @@ def test_vectors_do_not_depend_on_what_is_in_other_shards(encode, tmp_path):
     )
 
 
-def test_precision_is_what_the_model_computes_in(encode, retriever, tmp_path):
+def test_precision_is_what_the_model_computes_in(encode, tmp_path):
     from llara.model import load
 
-    encode("half", shard_size=100, precision="bfloat16")
-    model = load(retriever.path, device="cpu", dtype=torch.bfloat16)
-    expected = model.encode_document(TEXTS, convert_to_numpy=True, batch_size=1)
-    found = np.load(tmp_path / "half" / "shard-00000.npy")
-    np.testing.assert_allclose(found, expected, atol=0.02)  # bfloat16 has eight bits
-    assert np.abs(found - np.load(encode_exactly(encode, tmp_path))).max() > 1e-5
+    encode("half", shard_size=100, model="llara-mini", precision="bfloat16")
+    encode("exact", shard_size=100, model="llara-mini")
+    half, exact = (np.load(tmp_path / name / "shard-00000.npy") for name in ("half", "exact"))
+    model = load("llara-mini", device="cpu", dtype=torch.bfloat16)
+    np.testing.assert_allclose(half, model.encode_document(TEXTS), atol=0.02)  # bfloat16 has eight bits
+    assert np.abs(half - exact).max() > 1e-5
+    assert VectorsManifest.read(tmp_path / "half").precision == "bfloat16"
 
 
-def encode_exactly(encode, tmp_path):
-    encode("exact", shard_size=100)
-    return tmp_path / "exact" / "shard-00000.npy"
+def test_shards_of_two_precisions_are_no_directory(encode, stopped):
+    for path in (stopped / "records").iterdir():
+        path.write_text(path.read_text().replace('"float32"', '"bfloat16"'))  # as a GPU would have made them
+    with pytest.raises(LlaraError, match=r"computed in bfloat16 and in float32.*--precision"):
+        encode(resume=True)  # by hand's model, which knows one precision only
+
+
+def test_a_resumed_run_computes_in_the_precision_in_which_it_began(encode, tmp_path, monkeypatch):
+    import llara.encode.shards as module
+
+    write = vars(module)["write_hashed"]
+
+    def full_after_one(path, *arguments, **keywords):
+        if path.name > "shard-00000.npy":
+            raise OSError(28, "No space left on device")
+        return write(path, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_hashed", full_after_one)
+        with pytest.raises(OutputError):
+            encode(model="llara-mini")
+    record = next((tmp_path / "out.partial" / "records").iterdir())
+    record.write_text(record.read_text().replace('"float32"', '"bfloat16"'))  # as a GPU would have made it
+    encode(model="llara-mini", resume=True)
+    assert VectorsManifest.read(tmp_path / "out").precision == "bfloat16"
+
+
+def test_a_disk_that_is_full_at_the_first_shard_does_not_undo_the_reading(encode, tmp_path, monkeypatch):
+    import llara.encode.shards as module
+
+    def full(*arguments, **keywords):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_hashed", full)
+        with pytest.raises(OutputError, match=r"go on with --resume"):
+            encode()
+    assert (tmp_path / "out.partial" / "texts.json").exists()
+    encode(resume=True)
+    encode("whole")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
 def test_a_run_that_lost_its_settings_begins_anew(encode, stopped, tmp_path):

@@ -120,3 +120,15 @@ def test_values_are_parameters_and_never_part_of_the_statement():
     assert "DROP" not in statement
     assert "--" not in statement
     assert parameters[2:] == ["'; DROP TABLE documents; --", "y"]
+
+
+def test_long_lists_match_and_what_sqlite_cannot_take_is_no_damage(documents):
+    def ids(number):
+        return ", ".join(f"'x{n}'" for n in range(number))
+
+    assert documents.matching(f"id in ['b', {ids(3000)}]").tolist() == [1]
+    with pytest.raises(ConfigError, match="SQLite takes"):
+        documents.matching(f"id in [{ids(31_000)}]")
+    with pytest.raises(ConfigError, match="parentheses"):
+        parse_filter("(" * 3000 + "a = 1" + ")" * 3000)
+    assert parse_filter("a < " + "9" * 5000).value == float("inf")

@@ -53,6 +53,22 @@ def test_the_role_of_queries_is_a_setting(retriever, index):
     assert hits[0].score == pytest.approx(1, abs=1e-6)
 
 
+def test_documents_cut_to_fewer_dimensions_are_searched_with_queries_cut_alike(retriever, index, tmp_path):
+    size = 8
+    encode_file(
+        str(retriever.path), index.parent / "corpus.jsonl", tmp_path / "v8", role="document", dimensions=size
+    )
+    searcher = Searcher.open(build_index(tmp_path / "v8", tmp_path / "i8"))
+    [hits] = searcher.search(["wing"], k=4)
+
+    def cut(vectors):
+        return vectors[:, :size] / np.linalg.norm(vectors[:, :size], axis=1, keepdims=True)
+
+    documents = cut(retriever.expected(["nozzle wing slipstream", *list(TEXTS.values())[1:]], "document"))
+    cosines = dict(zip(TEXTS, documents @ cut(retriever.expected(["wing"], "query"))[0], strict=True))
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(cosines, abs=1e-6)
+
+
 def test_no_queries_and_a_k_of_zero(index):
     searcher = Searcher.open(index)
     assert searcher.search([]) == []

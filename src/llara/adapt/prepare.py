@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments, set_seed
 from llara.adapt.losses import BatchBuilder
 from llara.adapt.store import TokenStore, build_store
 from llara.config import AdaptConfig
-from llara.corpus import Fields, Segment, Skipped, iter_segments, read_documents
-from llara.errors import ConfigError, InputError
+from llara.corpus import Fields, Segment, Skipped, files_of, iter_segments, read_documents
+from llara.errors import ConfigError, InputError, OutputError
 from llara.model import embedding_of, load_causal_lm, load_tokenizer
 from llara.prompts import Preset, Prompts, Task, get_preset, slot_ids
 from llara.settings import to_dict
@@ -73,20 +74,34 @@ def tokenized_corpus(
     """
     with arguments.main_process_first(local=False, desc="reading the corpus"):
         if arguments.process_index == 0 and not (directory / "store.json").exists():
+            check_store(directory)
             write_store(directory, base, corpus, prompts, config, skip_bad=skip_bad)
     if not (directory / "store.json").exists():
         raise InputError("the first process could not read the corpus; its message says why")
     found = json.loads((directory / "store.json").read_text(encoding="utf-8"))
-    wanted = _made_from(base, corpus, prompts, config)
+    wanted = _made_from(base, corpus, prompts, config, skip_bad=skip_bad)
     if found != wanted:
         changed = ", ".join(sorted(key for key in wanted if found.get(key) != wanted[key]))
         raise ConfigError(
             f"the tokenized corpus in {directory} was made with another {changed} than this call's;"
-            " call with the same, name another --store, or start anew with --overwrite"
+            " call with the same, name another --store, or remove the directory"
         )
     store = TokenStore.open(directory)
     say(f"{len(store):,} segments, {len(store.ids):,} tokens")
     return store
+
+
+def check_store(directory: Path) -> None:
+    """Refuse to put a tokenized corpus where something else stands.
+
+    Raises:
+        OutputError: the directory is not empty, or is a file.
+    """
+    if directory.is_file() or (directory.is_dir() and any(directory.iterdir())):
+        raise OutputError(
+            f"{directory} holds no tokenized corpus but something else; name a new or empty directory"
+            " with --store"
+        )
 
 
 def write_store(
@@ -108,7 +123,7 @@ def write_store(
         _segments(corpus, prompts, config, skipped, max_tokens=longest),
         prompts,
         directory,
-        made_from=_made_from(base, corpus, prompts, config),
+        made_from=_made_from(base, corpus, prompts, config, skip_bad=skip_bad),
         max_tokens=longest,
         drop_words=load_stop_words(config.objective.stop_words),
     )
@@ -117,11 +132,13 @@ def write_store(
 
 
 def _made_from(
-    base: str, corpus: Sequence[str | Path], prompts: Prompts, config: AdaptConfig
+    base: str, corpus: Sequence[str | Path], prompts: Prompts, config: AdaptConfig, *, skip_bad: bool
 ) -> dict[str, Any]:
-    """All that decides what a store holds."""
+    """All that decides what a store holds; of a data set of the hub only its name is known."""
     return {
         "base": base,
+        "tokenizer": _digest(prompts.tokenizer),
+        "skip_bad": skip_bad,
         "corpus": [_source_facts(source) for source in corpus],
         "preset": prompts.preset.name,
         "segments": to_dict(config.corpus),
@@ -129,11 +146,20 @@ def _made_from(
     }
 
 
+def _digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What tells one tokenizer from another: its own description, or its vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    text = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _source_facts(source: str | Path) -> dict[str, Any]:
-    path = Path(source)
-    if not path.is_file():
-        return {"source": str(source)}
-    return {"source": str(source), "bytes": path.stat().st_size}
+    """Size and time of change of a source's files."""
+    facts: dict[str, Any] = {"source": str(source)}
+    if Path(source).exists():
+        found = [(path, path.stat()) for path in files_of(source)]
+        facts["files"] = [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in found]
+    return facts
 
 
 def _segments(

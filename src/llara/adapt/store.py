@@ -85,7 +85,7 @@ def build_store(
     drop_words: Callable[[str], str] | None = None,
     batch_size: int = 1000,
 ) -> TokenStore:
-    """Tokenize a stream of segments into ``directory``, whole or not at all.
+    """Tokenize a stream of segments into ``directory``, which is new or empty; whole or not at all.
 
     Args:
         max_tokens: segments are no longer than this already, but for characters that tokenize differently
@@ -93,8 +93,9 @@ def build_store(
 
     Raises:
         InputError: as reading the corpus does; or it holds no segment.
+        OutputError: something else stands in ``directory``, or it cannot be written.
     """
-    with atomic_directory(directory, overwrite=True) as temporary:
+    with atomic_directory(directory) as temporary:
         frequency_V = np.zeros(max(prompts.tokenizer.get_vocab().values()) + 1, dtype=np.int64)
         ends: list[tuple[int, int, int]] = []
         with (temporary / "ids.bin").open("wb") as ids, (temporary / "targets.bin").open("wb") as targets:

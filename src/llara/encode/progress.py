@@ -23,15 +23,14 @@ class Progress:
         from tqdm import tqdm  # type: ignore[import-untyped]
 
         self._counts = [shard.count for shard in texts.shards]
-        self._total = sum(self._counts)
-        self._before = self._documents = self._total - sum(self._counts[number] for number in pending)
+        self._total = sum(self._counts[number] for number in pending)
+        self._documents = 0
         self._tell = tell
         self._started = self._told = time.monotonic()
         terminal = sys.stderr.isatty()
         self._speaks = not terminal
         self._bar = tqdm(
             total=self._total,
-            initial=self._documents,
             desc="encode",
             unit="text",
             leave=False,
@@ -53,7 +52,7 @@ class Progress:
         now = time.monotonic()
         if self._speaks and now - self._told >= _SECONDS:
             self._told = now
-            rate = (self._documents - self._before) / (now - self._started)
+            rate = self._documents / (now - self._started)
             left = (self._total - self._documents) / rate / 3600
             self._tell(
                 f"{self._documents:,} of {self._total:,} texts, {rate:,.0f} a second, {left:.1f} h left"

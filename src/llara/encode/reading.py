@@ -128,6 +128,7 @@ def _chunks(documents: Iterable[Document], shard_rows: int) -> Iterator[list[Doc
     for document in documents:
         chunk.append(document)
         size += len(document.text) + len(document.title)
+        size += len(repr(document.metadata)) if document.metadata else 0
         if len(chunk) == shard_rows or size >= SHARD_CHARACTERS:
             yield chunk
             chunk, size = [], 0

@@ -77,6 +77,7 @@ def _record(manifest: VectorsManifest, shard: Shard, first: int) -> Record:
         dimension=manifest.dimension,
         model_dimension=manifest.model_dimension,
         max_tokens=manifest.max_tokens,
+        precision=manifest.precision,
     )
 
 

@@ -17,10 +17,10 @@ from llara.encode.reading import Input, read_input
 from llara.encode.repair import reopen
 from llara.encode.shards import EncodeJob, Precision
 from llara.encode.texts import check_settings
-from llara.encode.work import Texts, Work, describe_sources, same_settings, sources_of
+from llara.encode.work import Record, Texts, Work, describe_sources, same_settings, sources_of
 from llara.encoder.quantise import VectorDtype, check_dtype
 from llara.engines import get_engine
-from llara.errors import InputError, LlaraError, OutputError
+from llara.errors import ConfigError, InputError, LlaraError, OutputError
 from llara.files import check_output, check_work, put_in_place, work_directory
 from llara.vectors import VectorsManifest
 
@@ -65,16 +65,19 @@ class EncodeRun:
         if plan.manifest is not None:
             return plan.manifest
         try:
-            with Progress(plan.texts, plan.pending, bar=self.progress, tell=self.tell) as progress:
+            heard_of = engine.share(plan.pending)
+            bar = self.progress and engine.leads
+            with Progress(plan.texts, heard_of, bar=bar, tell=self.tell) as progress:
                 for number in engine.run(self._job(plan), plan.pending):
                     progress.done(number)
-        except LlaraError as error:
-            if any(self._work.record(number) for number in range(len(plan.texts.shards))):
-                error.args = (
-                    f"{error}. What is done so far stands in {self._work.directory}: go on with --resume",
-                )
-            elif engine.leads and not self.resume:
+        except ConfigError:
+            if engine.leads and not self.resume and not any(self._records(plan.texts)):
                 self._work.remove()
+            raise
+        except LlaraError as error:
+            error.args = (
+                f"{error}. What is done so far stands in {self._work.directory}: go on with --resume",
+            )
             raise
         return engine.once(lambda: self._finish(plan))
 
@@ -192,14 +195,24 @@ class EncodeRun:
 
     # -- after
 
+    def _records(self, texts: Texts) -> list[Record | None]:
+        """Of each shard what is known of its vectors."""
+        return [self._work.record(number) for number in range(len(texts.shards))]
+
     def _finish(self, plan: _Plan) -> VectorsManifest:
         """Write the manifest and put the directory in its place."""
         work, settings, texts = self._work, plan.settings, plan.texts
-        records = [work.record(number) for number in range(len(texts.shards))]
+        records = self._records(texts)
         whole = [record for record in records if record is not None]
         if len(whole) < len(records):
             missing = records.index(None)
             raise LlaraError(f"shard {missing} has no record in {work.directory}; go on with --resume")
+        precisions = sorted({record.precision for record in whole})
+        if len(precisions) > 1:
+            raise LlaraError(
+                f"shards in {work.directory} were computed in {' and in '.join(precisions)}, on devices that"
+                " load the model differently; start anew with --overwrite and one --precision for all"
+            )
         (dimension, model_dimension, max_tokens), *others = {
             (record.dimension, record.model_dimension, record.max_tokens) for record in whole
         }
@@ -221,6 +234,7 @@ class EncodeRun:
             skipped_messages=texts.messages,
             empty=texts.empty,
             settings={name: value for name, value in settings.items() if name not in elsewhere},
+            precision=precisions[0],
         )
         try:
             manifest.write(work.vectors)

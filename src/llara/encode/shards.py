@@ -60,9 +60,11 @@ class EncodeJob:
                 f"the model {self.model} is another one on this machine than where the run was started; "
                 "expected the same files on all machines"
             )
-        dtype = None if self.precision is None else getattr(torch, self.precision)
-        encoder = Encoder(load(self.model, device=self.device or place.device, dtype=dtype))
         work = Work(self.work)
+        # A run that goes on computes as it began, on whatever device.
+        precision = self.precision or work.precision_so_far()
+        dtype = None if precision is None else getattr(torch, precision)
+        encoder = Encoder(load(self.model, device=self.device or place.device, dtype=dtype))
         texts = work.texts()
         assert texts is not None
         job = replace(self, progress=self.progress and not place.apart)
@@ -97,6 +99,7 @@ class EncodeJob:
             dimension=vectors_ND.shape[1],
             model_dimension=full_ND.shape[1],
             max_tokens=longest_input(encoder.model),
+            precision=encoder.dtype,
         )
         work.write_record(number, record)
 

@@ -58,6 +58,7 @@ class Record:
     dimension: int
     model_dimension: int
     max_tokens: int | None
+    precision: str
 
 
 class Work:
@@ -112,6 +113,14 @@ class Work:
         """What is known of a shard that is done, None if it is not."""
         content = _read_json(self._record_file(number))
         return None if content is None else Record(**content)
+
+    def precision_so_far(self) -> str | None:
+        """What the shards that are done were computed in; None if there are none."""
+        for path in self._records.glob("*.json"):
+            content = _read_json(path)
+            if content is not None:
+                return Record(**content).precision
+        return None
 
     def write_record(self, number: int, record: Record) -> None:
         write_text_atomic(self._record_file(number), json.dumps(asdict(record)) + "\n")

@@ -58,9 +58,9 @@ def cut(vectors_ND: np.ndarray, dimensions: int | None) -> np.ndarray:
     Raises:
         ConfigError: the vectors have fewer dimensions.
     """
-    if dimensions is None:
-        return vectors_ND
     available = vectors_ND.shape[1]
+    if dimensions is None or dimensions == available:
+        return vectors_ND
     if not 1 <= dimensions <= available:
         raise ConfigError(f"dimensions is {dimensions}, expected 1 to {available}, which the model has")
     return unit(vectors_ND[:, :dimensions])

@@ -48,6 +48,10 @@ class Engine(Protocol):
         """
         ...
 
+    def share(self, pieces: Sequence[int]) -> Sequence[int]:
+        """Those of the pieces whose end this process will hear of."""
+        ...
+
     def run(self, make_worker: MakeWorker, pieces: Sequence[int]) -> Iterator[int]:
         """Do every piece once; yields those that this process knows to be done, as they are.
 

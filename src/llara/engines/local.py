@@ -36,6 +36,9 @@ class LocalEngine:
     def once(self, function: Callable[[], T]) -> T:
         return function()
 
+    def share(self, pieces: Sequence[int]) -> Sequence[int]:
+        return pieces
+
     def run(self, make_worker: MakeWorker, pieces: Sequence[int]) -> Iterator[int]:
         if not pieces:
             return

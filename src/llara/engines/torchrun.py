@@ -46,6 +46,8 @@ class TorchrunEngine:
         return self.rank == 0
 
     def once(self, function: Callable[[], T]) -> T:
+        with _peers_alive():
+            self._joined()  # by all, before the first goes to work that may take hours
         if not self.leads:
             return self._heard()
         try:
@@ -59,8 +61,11 @@ class TorchrunEngine:
         self._broadcast(result)
         return result
 
+    def share(self, pieces: Sequence[int]) -> Sequence[int]:
+        return pieces[self.rank :: self.world]
+
     def run(self, make_worker: MakeWorker, pieces: Sequence[int]) -> Iterator[int]:
-        mine = pieces[self.rank :: self.world]
+        mine = self.share(pieces)
         if mine:
             gpus = num_gpus()
             device = f"cuda:{int(os.environ['LOCAL_RANK']) % gpus}" if gpus else None
@@ -95,7 +100,7 @@ class TorchrunEngine:
             import torch.distributed as dist
 
             if not dist.is_initialized():
-                dist.init_process_group("gloo")
+                dist.init_process_group("gloo", timeout=_PATIENCE)
             self._group = dist.new_group(backend="gloo", timeout=_PATIENCE)
         return self._group
 

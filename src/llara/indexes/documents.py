@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from llara.corpus import Document
-from llara.errors import InputError, OutputError
+from llara.errors import ConfigError, InputError, OutputError
 from llara.indexes.base import Files
 from llara.indexes.filters import parse_filter, sql_condition
 
@@ -38,6 +38,7 @@ NULL); CREATE TABLE metadata (position INTEGER PRIMARY KEY, metadata TEXT NOT NU
 """
 _SECONDS_TO_WAIT = 30
 _IDS_AT_ONCE = 10_000
+_MOST_PARAMETERS = 30_000  # of a statement; SQLite's own limit is 32,766
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,11 @@ class Documents:
 
     def _rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with self._reading():
+            if len(parameters) > _MOST_PARAMETERS:
+                raise ConfigError(
+                    f"the filter compares with {len(parameters):,} values and names; SQLite takes"
+                    f" {_MOST_PARAMETERS:,}, so ask in parts"
+                )
             return self._connection.execute(statement, parameters).fetchall()
 
     @contextmanager

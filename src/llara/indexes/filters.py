@@ -68,7 +68,10 @@ def parse_filter(text: str) -> Filter:
     Raises:
         ConfigError: it is not one; the message says where.
     """
-    return _Parser(text).parse()
+    try:
+        return _Parser(text).parse()
+    except RecursionError as error:
+        raise ConfigError("the filter has too many parentheses in each other; write it flatter") from error
 
 
 def sql_condition(where: Filter) -> tuple[str, list[Value]]:
@@ -83,7 +86,7 @@ def sql_condition(where: Filter) -> tuple[str, list[Value]]:
             condition, values = sql_condition(part)
             conditions.append(condition)
             parameters += values
-        return f"({f' {where.how.upper()} '.join(conditions)})", parameters
+        return _joined(conditions, f" {where.how.upper()} "), parameters
     operator = "=" if where.operator == "==" else where.operator
     value = where.value
     if len(where.field) == 1 and where.field[0] in OWN_FIELDS:
@@ -100,6 +103,14 @@ def sql_condition(where: Filter) -> tuple[str, list[Value]]:
     if operator == "!=":
         return f"(coalesce(json_type(metadata, ?), 'null') <> 'null' AND NOT {same})", [path, *parameters]
     return f"coalesce({same}, 0)", parameters
+
+
+def _joined(conditions: Sequence[str], how: str) -> str:
+    """The conditions in parentheses; SQLite nests a long row of them, so that is made shallow."""
+    if len(conditions) > 8:
+        middle = len(conditions) // 2
+        conditions = [_joined(conditions[:middle], how), _joined(conditions[middle:], how)]
+    return f"({how.join(conditions)})"
 
 
 def milvus_expression(where: Filter) -> str:
@@ -219,7 +230,7 @@ class _Parser:
             return re.sub(r"\\(.)", r"\1", text[1:-1])
         if kind == "number":
             self._next += 1
-            whole = int(text) if re.fullmatch(r"[+-]?\d+", text) else None
+            whole = int(text) if re.fullmatch(r"[+-]?\d{1,19}", text) else None
             return whole if whole is not None and abs(whole) < 2**63 else float(text)
         for word, value in (("true", True), ("false", False)):
             if self._take_word(word):

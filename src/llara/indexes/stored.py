@@ -228,7 +228,11 @@ def search_settings(settings: IndexSettings, overrides: Sequence[str]) -> IndexS
                 f"--set {name} is decided when an index is built; a search of this one can set "
                 f"{', '.join(settings.SEARCH) or 'nothing'}"
             )
-    return apply_overrides(settings, overrides)
+    changed = apply_overrides(settings, overrides)
+    for name in settings.SEARCH:
+        if getattr(changed, name) is None and getattr(settings, name) is not None:
+            raise ConfigError(f"--set {name}=none leaves open how to search; give a number")
+    return changed
 
 
 def settings_of(manifest: IndexManifest, path: Path) -> IndexSettings:

@@ -9,6 +9,7 @@ import numpy as np
 
 from llara.datasets import TrainingExample
 from llara.encode import document_text, encode_texts
+from llara.encoder.quantise import cut
 from llara.errors import InputError
 from llara.indexes import StoredIndex
 from llara.search import Bm25, Searcher
@@ -55,14 +56,16 @@ class _DenseFound:
         assert isinstance(stored, StoredIndex)  # PoolMaker sees to it
         self._stored = stored
         queries = [example.query for example in examples]
-        self._queries = encode_texts(searcher.model, queries, role="query", batch_size=batch_size)  # [Q, D]
+        dimension = stored.manifest.dimension
+        full_QD = encode_texts(searcher.model, queries, role="query", batch_size=batch_size)
+        self._queries = cut(full_QD, dimension)  # [Q, D], as the documents' were
         self._depth = depth
         _, self._rankings = stored.nearest(self._queries, depth)  # [Q, depth]
         documents = {d.id: d for example in examples for d in example.positives}
         positions = stored.positions(documents)
         missing = [document for id_, document in documents.items() if id_ not in positions]
         texts = [document_text(document, stored.manifest.title_separator) for document in missing]
-        encoded = encode_texts(searcher.model, texts, role="document", batch_size=batch_size)
+        encoded = cut(encode_texts(searcher.model, texts, role="document", batch_size=batch_size), dimension)
         vectors = {document.id: row for document, row in zip(missing, encoded, strict=True)}
         held = stored.index.vectors(np.array(list(positions.values()), dtype=np.int64))
         vectors.update(zip(positions, held, strict=True))
