@@ -130,9 +130,13 @@ def test_the_printed_config_is_a_recipe_that_reads_back(llara: Llara, tmp_path: 
 
 def test_an_interrupt_exits_130_without_a_traceback() -> None:
     code = (
-        "import os, signal, sys, threading\n"
+        "import os, signal, sys, threading, time\n"
         "from llara.cli import main\n"
-        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "def interrupt():\n"
+        "    while 'write_run' not in vars(sys.modules.get('llara.search', sys)): time.sleep(0.1)\n"
+        "    time.sleep(1)\n"  # all is imported, and the command waits
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=interrupt, daemon=True).start()\n"
         "sys.exit(main(['search', '--index', 'nothing', '-']))\n"  # waits for stdin
     )
     process = subprocess.Popen(

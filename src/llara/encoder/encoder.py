@@ -129,8 +129,8 @@ class Encoder:
         return np.concatenate(parts) if parts else np.zeros((0, self.dimension), dtype=np.float32)
 
     def _windows(self, texts: Sequence[str], role: Role, batch_size: int | None) -> Iterator[np.ndarray]:
-        self.model.eval()  # as the stock path does
         if self.path is not None:
+            self.model.eval()  # as the stock path does
             yield from self.path.vectors(texts, role, most_texts=batch_size)
             return
         encode = self.model.encode_query if role == "query" else self.model.encode_document

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+from torch import nn
 
 from llara.errors import ConfigError, ModelError
 from llara.prompts import Prompts, Task, chat_template
@@ -64,7 +65,7 @@ class Known:
 
 def looks_like_ours(model: SentenceTransformer) -> bool:
     """Whether a model's prompts were written by llara, whatever else has been made of it."""
-    first = model[0] if len(model) else None
+    first = model[0] if isinstance(model, nn.Sequential) and len(model) else None
     if isinstance(first, SlotTransformer):
         return True
     template = getattr(getattr(first, "tokenizer", None), "chat_template", None)
@@ -95,7 +96,7 @@ def read_known(model: SentenceTransformer) -> Known:
 
 def _modules(model: SentenceTransformer) -> list[Any]:
     """The modules, each of a kind that is known at its place."""
-    modules: list[Any] = list(model)
+    modules: list[Any] = list(model) if isinstance(model, nn.Sequential) else []
     if len(modules) < 2 or type(modules[0]) not in (Transformer, SlotTransformer):
         raise NotKnownError("it does not begin with a transformer and a pooling module")
     if type(modules[1]) is not Pooling:
