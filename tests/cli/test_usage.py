@@ -136,6 +136,7 @@ def test_an_interrupt_exits_130_without_a_traceback() -> None:
         "    while 'write_run' not in vars(sys.modules.get('llara.search', sys)): time.sleep(0.1)\n"
         "    time.sleep(1)\n"  # all is imported, and the command waits
         "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a shell's background
         "threading.Thread(target=interrupt, daemon=True).start()\n"
         "sys.exit(main(['search', '--index', 'nothing', '-']))\n"  # waits for stdin
     )
