@@ -95,7 +95,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=_PRECISIONS,
         help="what the model computes in (default: float32 on a processor, the weights' own on a GPU);"
-        " bfloat16 is about twice as fast where a processor has it",
+        " bfloat16 is faster where a processor has it",
     )
     add_batch_size(parser)
 

@@ -53,7 +53,7 @@ def encode_file(
         dimensions: store only the first of each vector's numbers (of models trained for it); None: all.
         shard_size: rows of a shard. A shard of very long texts ends earlier, with 268 million characters.
         precision: what the model computes in; None: as sentence-transformers loads it, float32 on a CPU and
-            the stored weights' format on a GPU. Bfloat16 is about twice as fast where a processor has it.
+            the stored weights' format on a GPU. Bfloat16 is faster where a processor has it.
         engine: where shards are encoded: ``local``, ``torchrun`` or ``ray`` (see ``llara.engines``). The
             files are the same.
         workers: how many, for ``local`` and ``ray``; None: one for each GPU, or one.
