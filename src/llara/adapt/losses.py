@@ -236,7 +236,8 @@ def adaptation_losses(
 
     Args:
         model: a causal language model.
-        texts, successors: each text and the one that follows it; None (or blank) where nothing follows.
+        texts: what is embedded.
+        successors: the text that follows each of them; None (or blank) where nothing follows.
         max_tokens: the length limit with all prompts. With ``eight-words`` a target (with its BOS) is cut to
             this limit by itself, as in the released code, so it may hold words that the model was not shown.
         stop_words: see ``ObjectiveConfig.stop_words``.
