@@ -8,12 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForCausalLM
 
 from llara.model import MINI, resolve
+
+QUERY = "how do I open a file?"
+DOCUMENTS = ["open() returns a file object.", "A list holds items in order."]
+ROUNDING = 1e-5  # float32; a query encoded as a document differs by 0.05
 
 PAGE = Path(__file__).parents[2] / "docs/integrations.md"
 Run = Callable[..., dict[str, Any]]
@@ -32,6 +37,19 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(model_directory: Path) -> SentenceTransformer:
     return SentenceTransformer(str(model_directory), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def assert_same_vectors(model: SentenceTransformer) -> Callable[..., None]:
+    """A snippet's ``query`` and ``documents`` are the vectors that the model itself gives."""
+    expected = model.encode_query(QUERY)
+    assert np.abs(expected - model.encode_document(QUERY)).max() > 0.01  # the roles can be told apart
+
+    def check(names: dict[str, Any], tolerance: float = ROUNDING) -> None:
+        np.testing.assert_allclose(names["query"], expected, atol=tolerance)
+        np.testing.assert_allclose(names["documents"], model.encode_document(DOCUMENTS), atol=tolerance)
+
+    return check
 
 
 @pytest.fixture
