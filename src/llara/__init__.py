@@ -33,6 +33,7 @@ Read the package in this order; a module imports only from those before it:
     mine         hard negatives from a search
     finetune     contrastive training
     quickstart   all of it, on the documentation of this machine
+    serve        the retriever over HTTP
     cli          all of it, typed
 
 The names below come in on first use, so ``import llara`` is quick and loads no torch. A function that is

@@ -23,6 +23,7 @@ from llara.cli.options import (
     new_command,
     positive,
 )
+from llara.cli.serving import add_serve
 
 __all__ = ["build_parser"]
 
@@ -38,6 +39,7 @@ Turn a decoder-only language model into a dense retriever, and search with it.
   search       ask an index
   evaluate     measure models on collections with judgements, or on a corpus without
   compare      test whether runs differ by more than chance
+  serve        answer over HTTP, with a page to search on
   quickstart   all of it in a few minutes, on the documentation of this machine
 
 `llara COMMAND --help` says more. A model is a directory, a hub name, or one of the two
@@ -66,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         _search,
         add_evaluate,
         add_compare,
+        add_serve,
         _quickstart,
     ):
         add(subparsers)

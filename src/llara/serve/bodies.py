@@ -1,0 +1,119 @@
+"""The bodies of requests, made for one server: its limits and its model's sizes stand in its description, so
+that a client can know beforehand what will be refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, FailFast, Field, StrictInt, StrictStr, TypeAdapter, create_model
+
+from llara.serve.settings import Limits
+
+__all__ = ["Requests", "request_bodies"]
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_MOST_NAME_CHARACTERS = 1_000
+_MOST_FILTER_CHARACTERS = 10_000
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The bodies that this server takes, a type each."""
+
+    embeddings: TypeAdapter[Any]
+    search: TypeAdapter[Any]
+    inspect: TypeAdapter[Any]
+    pair: TypeAdapter[Any]
+
+
+def request_bodies(
+    limits: Limits, *, model: str, dimension: int, vocabulary: int | None, modes: tuple[str, ...]
+) -> Requests:
+    """The bodies of requests for one model, one index (``modes`` are empty without) and these limits."""
+    top: Any = Annotated[StrictInt, Field(ge=1, le=100)]
+    words: Any = Annotated[StrictStr, Field(min_length=1, max_length=limits.text_characters)]
+    inspect = _body(
+        "InspectRequest",
+        "A text to look into.",
+        text=(words, Field(description="the text")),
+        top=(top, Field(20, description="so many words")),
+    )
+    return Requests(
+        TypeAdapter(_embeddings(limits, model, dimension, vocabulary)),
+        TypeAdapter(_search(words, top, modes or ("dense",))),
+        TypeAdapter(inspect),
+        TypeAdapter(_pair(words, top, with_documents=bool(modes))),
+    )
+
+
+def _embeddings(limits: Limits, model: str, dimension: int, vocabulary: int | None) -> Any:
+    text: Any = Annotated[StrictStr, Field(max_length=limits.text_characters)]
+    inputs: Any = text | Annotated[list[text], FailFast(), Field(min_length=1, max_length=limits.inputs)]
+    if vocabulary is not None:
+        id_: Any = Annotated[StrictInt, Field(ge=0, lt=vocabulary)]
+        ids: Any = Annotated[list[id_], FailFast(), Field(min_length=1, max_length=limits.text_characters)]
+        inputs = (
+            inputs | ids | Annotated[list[ids], FailFast(), Field(min_length=1, max_length=limits.inputs)]
+        )
+    names: Any = Literal[(model, f"{model}:query", f"{model}:document")]  # type: ignore[misc]
+    first: Any = Annotated[StrictInt, Field(ge=1, le=dimension)]
+    user: Any = Annotated[StrictStr, Field(max_length=_MOST_NAME_CHARACTERS)]
+    role: Any = Literal["query", "document"]
+    return _body(
+        "EmbeddingsRequest",
+        "OpenAI's request for embeddings. The role of the texts, which decides their prompt, is said by "
+        "`input_type` or by the end of the model's name; without either they are documents.",
+        input=(inputs, Field(description="a text, texts, a text's token ids, or those of several texts")),
+        model=(names | None, Field(None, description="this server's model; :query or :document is a role")),
+        encoding_format=(
+            Literal["float", "base64"],
+            Field("float", description="base64: of little-endian float32"),
+        ),
+        dimensions=(first | None, Field(None, description="only the first numbers, at length 1 again")),
+        user=(user | None, Field(None, description="not used")),
+        input_type=(role | None, Field(None, description="the role of the texts")),
+    )
+
+
+def _search(words: Any, top: Any, modes: tuple[str, ...]) -> Any:
+    mode: Any = Literal[modes]  # type: ignore[valid-type]
+    where: Any = Annotated[
+        StrictStr, Field(max_length=_MOST_FILTER_CHARACTERS, json_schema_extra={"format": "llara-filter"})
+    ]
+    return _body(
+        "SearchRequest",
+        "A query.",
+        query=(words, Field(description="what to look for")),
+        k=(top, Field(10, description="so many documents")),
+        mode=(mode, Field("dense", description="how to search; /info lists what this index can do")),
+        where=(where | None, Field(None, description='a filter on metadata: year > 2000 and lang == "en"')),
+        highlight=(bool, Field(False, description="say which words carry a hit's similarity")),
+    )
+
+
+def _pair(words: Any, top: Any, *, with_documents: bool) -> Any:
+    shared: dict[str, Any] = {
+        "query": (words, Field(description="the text on the query's side")),
+        "top": (top, Field(20, description="so many words")),
+    }
+    of_texts = _body(
+        "PairOfTexts",
+        "Two texts.",
+        document=(words, Field(description="the text on the document's side")),
+        **shared,
+    )
+    if not with_documents:
+        return of_texts
+    id_: Any = Annotated[StrictStr, Field(max_length=_MOST_FILTER_CHARACTERS)]
+    return of_texts | _body(
+        "PairWithDocument",
+        "A text and a document of the index.",
+        document_id=(id_, Field(description="the document's id")),
+        **shared,
+    )
+
+
+def _body(name: str, about: str, **fields: Any) -> Any:
+    return create_model(name, __config__=_STRICT, __doc__=about, **fields)

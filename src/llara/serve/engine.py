@@ -1,0 +1,237 @@
+"""What the service serves: a model, and perhaps an index made by it.
+
+The model is used in the batcher's thread alone. Everything else that takes time (counting tokens, searching,
+reading documents, writing long answers) runs in a few threads, so the event loop never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+
+from llara.corpus import Document
+from llara.encode import longest_input
+from llara.encoder import Encoder
+from llara.encoder.quantise import cut
+from llara.errors import ModelError
+from llara.indexes import StoredIndex
+from llara.model import fingerprint, load, read_facts
+from llara.search import Hit, Searcher
+from llara.serve.admission import Admission
+from llara.serve.batching import Batcher
+from llara.serve.metrics import Metrics
+from llara.serve.settings import ServeSettings
+from llara.serve.tokens import Tokens
+
+if TYPE_CHECKING:
+    from llara.vectors import Role
+
+__all__ = ["Engine"]
+
+T = TypeVar("T")
+_THREADS = 4
+_BATCH_TOKENS = {"cpu": 2_048}
+_GPU_BATCH_TOKENS = 32_768
+
+
+class Engine:
+    """A model behind its queue, and an index.
+
+    Attributes:
+        name: what clients call the model.
+        searcher: the index, if there is one.
+        admission: the requests that are being answered: the model waits a moment for those.
+        created: when the model was loaded, in seconds since 1970.
+    """
+
+    def __init__(self, settings: ServeSettings, model: Any, searcher: Searcher | None) -> None:
+        self.settings, self.searcher = settings, searcher
+        self.encoder = Encoder(model)
+        self.tokens = Tokens(self.encoder)
+        self.metrics = Metrics()
+        self.admission = Admission(settings.limits, self.metrics)
+        self.created = int(time.time())
+        source = settings.model or (searcher.stored.manifest.model if searcher else "")
+        self.name = settings.name or _public_name(source)
+        self._model_facts = self._describe_model(source)
+        self.batcher = Batcher(
+            lambda texts, role: self.encoder.encode(texts, role=role),
+            self.metrics,
+            lambda num_here: self.admission.in_flight > num_here,
+            dimension=self.encoder.dimension,
+            batch_tokens=settings.limits.batch_tokens
+            or _BATCH_TOKENS.get(model.device.type, _GPU_BATCH_TOKENS),
+            queue_texts=settings.limits.queue_texts,
+            wait_seconds=settings.limits.wait_ms / 1000,
+        )
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="llara-work")
+        self._inspector: Any = None
+
+    @classmethod
+    def load(cls, settings: ServeSettings) -> Self:
+        """Load what the settings name, and compute a first vector of each role.
+
+        Raises:
+            LlaraError: the model or the index is missing, damaged, or they do not belong together.
+        """
+        if settings.index is None:
+            assert settings.model is not None
+            engine = cls(settings, load(settings.model, device=settings.device), None)
+        else:
+            searcher = Searcher.open(
+                settings.index, settings.model, device=settings.device, settings=settings.index_settings
+            )
+            engine = cls(settings, searcher.model, searcher)
+        engine.encoder.encode(["a first text"], role="document")
+        vector_1D = engine.encoder.encode(["a first text"], role="query")
+        if engine.searcher is not None:
+            engine.search_dense(vector_1D, 1, None)
+        return engine
+
+    def start(self) -> None:
+        """Start the model's thread."""
+        self.batcher.start()
+
+    def close(self) -> None:
+        """Finish what waits and close the index."""
+        self.batcher.stop()
+        self._threads.shutdown()
+        if self.searcher is not None:
+            self.searcher.stored.close()
+
+    async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What ``function(*arguments)`` gives, without holding up the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    async def embed(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, int]:
+        """Unit vectors float32 ``[N, D]``, and how many tokens all texts have together."""
+        tokens = await self.in_thread(self.tokens.count, texts, role)
+        return await self.batcher.vectors(texts, tokens, role), sum(tokens)
+
+    # -- the index
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The ways to search."""
+        return () if self.searcher is None else tuple(getattr(self.searcher, "modes", ("dense",)))
+
+    async def search(self, query: str, k: int, mode: str, where: str | None) -> list[Hit]:
+        """The ``k`` best documents."""
+        assert self.searcher is not None
+        if mode == "dense":
+            vector_1D, _ = await self.embed([query], self.searcher.query_role)
+            return await self.in_thread(self.search_dense, vector_1D, k, where)
+        search: Any = self.searcher.search
+        if mode == "bm25":
+            return (await self.in_thread(lambda: search([query], k, where=where, mode=mode)))[0]
+        return (await self.batcher.call(lambda: search([query], k, where=where, mode=mode)))[0]
+
+    def search_dense(self, vector_1D: np.ndarray, k: int, where: str | None) -> list[Hit]:
+        """The ``k`` documents nearest to a vector of the model's."""
+        assert self.searcher is not None
+        stored = self.searcher.stored
+        (found,) = stored.search(cut(vector_1D, stored.manifest.dimension), k, where=where)
+        return [
+            Hit(
+                rank,
+                each.document.id,
+                each.score,
+                each.document.title,
+                each.document.text,
+                each.document.metadata,
+            )
+            for rank, each in enumerate(found, 1)
+        ]
+
+    async def document(self, id_: str) -> Document | None:
+        """The document of that id."""
+        assert self.searcher is not None
+        return await self.in_thread(self._document, id_)
+
+    def _document(self, id_: str) -> Document | None:
+        assert self.searcher is not None
+        stored: Any = self.searcher.stored
+        if isinstance(stored, StoredIndex):
+            positions = list(stored.positions([id_]).values())
+            return stored.documents(positions)[0] if positions else None
+        found = stored.search(np.zeros((1, stored.manifest.dimension), np.float32), 1, where=_is_id(id_))[0]
+        return found[0].document if found else None
+
+    # -- what vectors hold
+
+    @property
+    def can_inspect(self) -> bool:
+        """Whether this version can say what a vector holds."""
+        return importlib.util.find_spec("llara.inspect") is not None
+
+    async def inspect(self, function: Callable[[Any], T]) -> T:
+        """What ``function(inspector)`` gives.
+
+        Raises:
+            ModelError: this model cannot be inspected.
+        """
+        return await self.batcher.call(lambda: function(self._opened_inspector()))
+
+    def _opened_inspector(self) -> Any:
+        if self._inspector is None:
+            if not self.can_inspect:
+                raise ModelError("this version of llara cannot inspect models")
+            module = importlib.import_module("llara.inspect")
+            self._inspector = module.Inspector(self.encoder.model)
+        return self._inspector
+
+    # -- facts
+
+    def facts(self) -> dict[str, Any]:
+        """What ``/info`` tells of model and index."""
+        return {"model": {"name": self.name, **self._model_facts}, "index": self._index_facts()}
+
+    def _describe_model(self, source: str) -> dict[str, Any]:
+        model = self.encoder.model
+        try:
+            print_, facts = fingerprint(source), read_facts(source)
+        except ModelError:  # a model of the hub: its files are in a cache
+            print_, facts = None, {}
+        return {
+            "fingerprint": print_,
+            "dimension": self.encoder.dimension,
+            "max_tokens": longest_input(model),
+            "preset": facts.get("preset"),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+
+    def _index_facts(self) -> dict[str, Any] | None:
+        if self.searcher is None or self.settings.index is None:
+            return None
+        manifest = self.searcher.stored.manifest
+        files = (path for path in self.settings.index.rglob("*") if path.is_file())
+        return {
+            "documents": len(self.searcher.stored),
+            "kind": manifest.kind,
+            "backend": manifest.backend,
+            "bytes": sum(path.stat().st_size for path in files),
+            "settings": manifest.settings,
+            "role": manifest.role,
+        }
+
+
+def _public_name(source: str) -> str:
+    """A model's name without the path of this machine; a name of the hub as it is.
+
+    >>> _public_name("/srv/models/my-model"), _public_name("owner/name")
+    ('my-model', 'owner/name')
+    """
+    return Path(source).name if Path(source).is_absolute() or Path(source).exists() else source
+
+
+def _is_id(id_: str) -> str:
+    escaped = id_.replace("\\", "\\\\").replace('"', '\\"')
+    return f'id == "{escaped}"'

@@ -1,0 +1,115 @@
+"""Around every request: who may ask, how many at once, one shape of error, headers, one line of log.
+
+The log has method, route, status and time; never a query, a text, an id or a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from typing import Any
+
+from llara.serve.admission import Admission
+from llara.serve.errors import ApiError
+from llara.serve.intake import App, ClientLeftError, Intake, Message, Receive, Send
+from llara.serve.metrics import Metrics
+from llara.serve.security import HEADERS, Security
+from llara.serve.settings import ServeSettings
+
+__all__ = ["LOGGER", "Gate"]
+
+LOGGER = logging.getLogger("llara.serve")
+_CLIENT_LEFT = 499  # nginx's number for it; nobody sees it but the log
+_NO_ROUTE = "-"
+
+
+class _Exchange:
+    """One response on its way: its status, and whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 500
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            headers = [*message.get("headers", []), *HEADERS]
+            if not any(name.lower() == b"cache-control" for name, _ in headers):
+                headers.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def fail(self, error: ApiError) -> None:
+        """Send an error; too late if the response has begun."""
+        if self.started:
+            return
+        body = error.body
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+class Gate:
+    """The application, guarded."""
+
+    def __init__(self, app: App, settings: ServeSettings, metrics: Metrics, admission: Admission) -> None:
+        self._app, self._settings, self._metrics, self._admission = app, settings, metrics, admission
+        self._security = Security(settings)
+        self._intake = Intake(app, settings.limits, admission)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one request; raises nothing."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        exchange = _Exchange(send)
+        try:
+            await self._pass(scope, receive, exchange)
+        except ApiError as error:
+            await exchange.fail(error)
+        except ClientLeftError:
+            exchange.status = _CLIENT_LEFT
+        except asyncio.CancelledError:
+            ending = ApiError(503, "the server is ending; try again", "ending", headers={"Retry-After": "1"})
+            await exchange.fail(ending)
+        except Exception as error:  # noqa: BLE001 - nothing of it may reach the client
+            _log_unexpected(error)
+            await exchange.fail(ApiError(500, "something went wrong here; the log says what", "internal"))
+        finally:
+            self._note(scope, exchange.status, time.perf_counter() - started)
+
+    async def _pass(self, scope: Any, receive: Receive, exchange: _Exchange) -> None:
+        client = self._security.client(scope)
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, exchange.send)
+            return
+        with self._admission.request(client):
+            await self._intake(scope, receive, exchange.send)
+
+    def _note(self, scope: Any, status: int, seconds: float) -> None:
+        path = _route(scope)
+        self._metrics.observe_request(scope["method"], path, status, seconds)
+        if self._settings.access_log:
+            LOGGER.info("%s %s %d %.1f ms", _printable(scope["method"]), path, status, 1000 * seconds)
+
+
+def _route(scope: Any) -> str:
+    """The route that was taken, ``/documents/{id}``; ``-`` if there is none."""
+    path: str = getattr(scope.get("route"), "path_format", _NO_ROUTE)
+    return "/openapi.json" if path == _NO_ROUTE and scope["path"] == "/openapi.json" else path
+
+
+def _printable(method: str) -> str:
+    return method if method.isalpha() and len(method) <= 10 else "?"
+
+
+def _log_unexpected(error: BaseException) -> None:
+    """Where an error came from, without its message: that may hold a client's text."""
+    places = "".join(traceback.format_tb(error.__traceback__))
+    LOGGER.error("%s, at\n%s", type(error).__name__, places)

@@ -1,0 +1,198 @@
+"""The bodies of responses, for the description of the service."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = [
+    "DocumentBody",
+    "EmbeddingsAnswer",
+    "ErrorAnswer",
+    "Health",
+    "Info",
+    "Inspection",
+    "Model",
+    "ModelList",
+    "PairAnswer",
+    "SearchAnswer",
+]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _ErrorFacts(_Answer):
+    message: str
+    type: str
+    code: str | None
+
+
+class ErrorAnswer(_Answer):
+    """What was wrong, in the shape of OpenAI's errors."""
+
+    error: _ErrorFacts
+
+
+class Health(_Answer):
+    """The service answers."""
+
+    status: Literal["ok"]
+
+
+class _ModelFacts(_Answer):
+    name: str
+    fingerprint: str | None
+    dimension: int
+    max_tokens: int | None
+    preset: str | None
+    parameters: int
+
+
+class _IndexFacts(_Answer):
+    documents: int
+    kind: str
+    backend: str
+    bytes: int
+    settings: dict[str, Any]
+    role: str
+
+
+class Info(_Answer):
+    """What is served, and within which limits."""
+
+    name: Literal["llara"]
+    version: str
+    model: _ModelFacts
+    index: _IndexFacts | None
+    modes: list[str]
+    needs_key: bool
+    limits: dict[str, float | None]
+
+
+class Model(_Answer):
+    """A model, or a role of it."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(_Answer):
+    """OpenAI's list of models."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class _Embedding(_Answer):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class _Usage(_Answer):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(_Answer):
+    """OpenAI's answer: unit vectors in the order of the input."""
+
+    object: Literal["list"]
+    data: list[_Embedding]
+    model: str
+    usage: _Usage
+
+
+class DocumentBody(_Answer):
+    """A document of the index."""
+
+    id: str
+    title: str
+    text: str
+    metadata: dict[str, Any] | None
+
+
+_Span = tuple[int, int, float]
+
+
+class _Highlights(_Answer):
+    title: list[_Span]
+    text: list[_Span]
+
+
+class _Hit(DocumentBody):
+    rank: int
+    score: float
+    highlights: _Highlights | None
+
+
+class SearchAnswer(_Answer):
+    """The best documents. Highlights are start, end (characters) and weight (0 to 1)."""
+
+    query: str
+    mode: str
+    took_ms: float
+    hits: list[_Hit]
+
+
+class _Token(_Answer):
+    text: str
+    id: int
+    part: Literal["lead", "text", "prompt", "slot"]
+
+
+class _Word(_Answer):
+    word: str
+    weight: float
+    in_text: bool
+
+
+class _RoleFacts(_Answer):
+    prompt: str
+    tokens: list[_Token]
+    words: list[_Word]
+
+
+class _Roles(_Answer):
+    self: _RoleFacts
+    next: _RoleFacts
+
+
+class _Mask(_Answer):
+    tokens: list[str]
+    groups: list[str]
+    rows: list[str]
+
+
+class Inspection(BaseModel):
+    """The prompts as the model sees them, and the words that each vector holds or expects."""
+
+    text: str
+    roles: _Roles
+    mask: _Mask
+
+
+class _Share(BaseModel):
+    word: str
+    start: int
+    end: int
+    share: float
+
+
+class _Shared(BaseModel):
+    word: str
+    weight: float
+
+
+class PairAnswer(BaseModel):
+    """Which words carry the similarity of two texts."""
+
+    similarity: float
+    query_words: list[_Share]
+    document_words: list[_Share]
+    shared: list[_Shared]
