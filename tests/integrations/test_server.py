@@ -28,6 +28,7 @@ def moved(model_directory: Path) -> Iterator[dict[str, str]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()  # said once it answers
+        assert url, f"llara serve ended with {process.wait(30)}"
         yield {ADDRESS: url.rstrip("/")}
         process.terminate()
         assert process.wait(30) == 0
