@@ -21,12 +21,16 @@ Read the package in this order; a module imports only from those before it:
     adapt        the paper, last of four: EBAE and EBAR training
 
     encoder      texts -> vectors, fast; and their smaller forms
+    terms        texts -> the terms that words are counted by
+    words        vectors -> words, by the output head
+    postings     term -> the documents that hold it
+    lexical      search by words: BM25, and the words that vectors hold
     vectors      directories of vectors and their texts, in shards
     engines      where shards run: here, under torchrun, on Ray
     encode       a file of texts -> a directory of vectors
     indexes      vectors -> an index
-    lexical      BM25
-    search       queries -> hits, dense and lexical
+    fusion       several runs -> one
+    search       queries -> hits, by vectors, by words, or both
     significance is a difference more than chance?
     report       numbers -> tables, charts, a page
     evaluate     runs -> measures

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, FailFast, Field, StrictInt, StrictStr, TypeAdapter, create_model
+from pydantic import ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, create_model
 
 from llara.serve.settings import Limits
 
@@ -50,13 +50,11 @@ def request_bodies(
 
 def _embeddings(limits: Limits, model: str, dimension: int, vocabulary: int | None) -> Any:
     text: Any = Annotated[StrictStr, Field(max_length=limits.text_characters)]
-    inputs: Any = text | Annotated[list[text], FailFast(), Field(min_length=1, max_length=limits.inputs)]
+    inputs: Any = text | _list_of(text, limits.inputs)
     if vocabulary is not None:
         id_: Any = Annotated[StrictInt, Field(ge=0, lt=vocabulary)]
-        ids: Any = Annotated[list[id_], FailFast(), Field(min_length=1, max_length=limits.text_characters)]
-        inputs = (
-            inputs | ids | Annotated[list[ids], FailFast(), Field(min_length=1, max_length=limits.inputs)]
-        )
+        ids: Any = _list_of(id_, limits.text_characters)
+        inputs = inputs | ids | _list_of(ids, limits.inputs)
     names: Any = Literal[(model, f"{model}:query", f"{model}:document")]  # type: ignore[misc]
     first: Any = Annotated[StrictInt, Field(ge=1, le=dimension)]
     user: Any = Annotated[StrictStr, Field(max_length=_MOST_NAME_CHARACTERS)]
@@ -113,6 +111,11 @@ def _pair(words: Any, top: Any, *, with_documents: bool) -> Any:
         document_id=(id_, Field(description="the document's id")),
         **shared,
     )
+
+
+def _list_of(kind: Any, most: int) -> Any:
+    """A list that is not empty; of what is wrong in it the first is told."""
+    return Annotated[list[kind], Field(min_length=1, max_length=most, fail_fast=True)]
 
 
 def _body(name: str, about: str, **fields: Any) -> Any:

@@ -16,10 +16,10 @@ _TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
-_KEYS = frozenset(
-    "input model encoding_format dimensions user input_type query k mode where highlight text top document"
-    " document_id".split()
-)
+_EMBEDDINGS = ("input", "model", "encoding_format", "dimensions", "user", "input_type")
+_OTHERS = ("query", "k", "mode", "where", "highlight", "text", "top", "document", "document_id")
+_KEYS = frozenset((*_EMBEDDINGS, *_OTHERS))
+_MOST_NAME_CHARACTERS = 40
 _TOO_LONG = ("string_too_long", "too_long")
 
 
@@ -90,6 +90,11 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
 def _place(error: Mapping[str, Any]) -> tuple[str | int, ...]:
     """The keys that lead to the wrong value, without pydantic's names of a union's branches."""
     return tuple(part for part in error["loc"] if isinstance(part, int) or part in _KEYS)
+
+
+def _shown(name: str | int) -> str:
+    """A name that the client made up, if it is short enough to be one."""
+    return repr(name) if len(str(name)) <= _MOST_NAME_CHARACTERS else "something"
 
 
 def _depth(place: Sequence[str | int]) -> tuple[int, list[int]]:

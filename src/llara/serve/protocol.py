@@ -67,6 +67,11 @@ class _Protocol(H11Protocol):
         elif self._sending is None:
             self._sending = self.loop.call_later(self.limits.head_seconds, self._give_up)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:  # the answer was early: the body was too large
+            self._await_request()
+
     def _give_up(self) -> None:
         self._sending = None
         answering = self.cycle is not None and not self.cycle.response_complete
