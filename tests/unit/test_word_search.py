@@ -14,7 +14,7 @@ from llara.fusion import reciprocal_rank_fusion
 from llara.indexes import add_to_index, build_index, delete_from_index, open_index
 from llara.lexical import idf
 from llara.model import MINI, load_tokenizer
-from llara.search import Bm25, Searcher
+from llara.search import Bm25, Mode, Searcher
 from llara.terms import Analyzer
 from llara.words import WordHead
 
@@ -77,7 +77,7 @@ def test_lexical_scores_are_rare_words_times_the_root_of_e_w(index):
         ids = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
         return math.sqrt(max(0.0, float(np.mean([weight_VD[i] @ vector for i in ids]))))
 
-    expected = {}
+    expected: dict[str, float] = {}
     holders = {"aircraft": ["d1"], "wing": ["d1", "d4"]}
     forms = {("wing", "d1"): ["Wings", "wing"], ("wing", "d4"): ["wing"], ("aircraft", "d1"): ["aircraft"]}
     for term, found in holders.items():
@@ -110,7 +110,8 @@ def test_words_follow_what_is_added_replaced_and_deleted(index, tmp_path):
     add_to_index(index, vectors_of(LATER, tmp_path / "later"))
     delete_from_index(index, ["d2"])
     searcher = Searcher.open(index)
-    for mode in ("bm25", "lexical"):
+    modes: tuple[Mode, ...] = ("bm25", "lexical")
+    for mode in modes:
         found = searcher.search(["aircraft", "sea", "bread", "dry river"], mode=mode)
         assert [sorted(scores(hits)) for hits in found] == [["d1", "d6"], [], [], ["d3"]]
     fresh = build_index(vectors_of(TEXTS | LATER, tmp_path / "all"), tmp_path / "fresh", words=["bm25"])
@@ -127,7 +128,12 @@ def test_a_filter_holds_for_words_too(index):
 def test_a_mode_that_the_index_lacks_is_refused_with_the_way_to_it(vectors, tmp_path):
     searcher = Searcher.open(build_index(vectors, tmp_path / "index"))
     assert searcher.modes == ("dense",)
-    for mode, way in (("bm25", "--bm25"), ("lexical", "--lexical"), ("hybrid", "--bm25 or --lexical")):
+    ways: tuple[tuple[Mode, str], ...] = (
+        ("bm25", "--bm25"),
+        ("lexical", "--lexical"),
+        ("hybrid", "--bm25 or --lexical"),
+    )
+    for mode, way in ways:
         with pytest.raises(ConfigError, match=f"llara index {way}"):
             searcher.search(["wing"], mode=mode)
     with pytest.raises(ConfigError, match="expected one of dense, bm25, lexical, hybrid"):
