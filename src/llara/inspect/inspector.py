@@ -131,7 +131,7 @@ class Inspector:
         """
         found = [_spans_by_word(text) for text in texts]
         words = [word for word in dict.fromkeys(w for spans in found for w in spans) if self._analyze(word)]
-        scores = dict(zip(words, self._scores(words, query_vector), strict=True))
+        scores = dict(zip(words, self._scores(words, query_vector).tolist(), strict=True))
         strongest = max(scores.values(), default=0.0)
         results = []
         for spans in found:
@@ -180,8 +180,8 @@ class Inspector:
         own = list(dict.fromkeys(WORD.findall(text)))
         known = {word.casefold() for word in own}
         scores = [
-            *zip(own, self._scores(own, vector_D), strict=True),
-            *zip(self._lexicon, self._lexicon_scores(vector_D), strict=True),
+            *zip(own, self._scores(own, vector_D).tolist(), strict=True),
+            *zip(self._lexicon, self._lexicon_scores(vector_D).tolist(), strict=True),
         ]
         best: dict[str, tuple[float, str]] = {}
         for word, score in scores:
