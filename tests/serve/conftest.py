@@ -38,7 +38,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, ob
     source = folder / "docs.jsonl"
     source.write_text("".join(json.dumps(document) + "\n" for document in documents), encoding="utf-8")
     encode_file("llara-mini", [str(source)], folder / "vectors", role="document")
-    return build_index(folder / "vectors", folder / "index")
+    return build_index(folder / "vectors", folder / "index", words=("bm25",))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ reading documents, writing long answers) runs in a few threads, so the event loo
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
 import importlib.util
 import time
@@ -20,11 +21,10 @@ import numpy as np
 from llara.corpus import Document
 from llara.encode import longest_input
 from llara.encoder import Encoder
-from llara.encoder.quantise import cut
 from llara.errors import ModelError
 from llara.indexes import StoredIndex
 from llara.model import fingerprint, load, read_facts
-from llara.search import Hit, Searcher
+from llara.search import Hit, Mode, Searcher
 from llara.serve.admission import Admission
 from llara.serve.batching import Batcher
 from llara.serve.metrics import Metrics
@@ -38,8 +38,21 @@ __all__ = ["Engine"]
 
 T = TypeVar("T")
 _THREADS = 4
+_WITH_VECTORS = ("dense", "hybrid")
 _BATCH_TOKENS = {"cpu": 2_048}
 _GPU_BATCH_TOKENS = 32_768
+
+
+class _Answered(Encoder):
+    """What stands in for the encoder of a search whose query is encoded already."""
+
+    def __init__(self, vectors_ND: np.ndarray) -> None:
+        self._vectors_ND = vectors_ND
+
+    def encode(self, texts: Sequence[str], **_: Any) -> np.ndarray:
+        """The vectors that are there."""
+        assert len(texts) == len(self._vectors_ND)
+        return self._vectors_ND
 
 
 class Engine:
@@ -54,7 +67,7 @@ class Engine:
 
     def __init__(self, settings: ServeSettings, model: Any, searcher: Searcher | None) -> None:
         self.settings, self.searcher = settings, searcher
-        self.encoder = Encoder(model)
+        self.encoder = Encoder(model) if searcher is None else searcher.encoder
         self.tokens = Tokens(self.encoder)
         self.metrics = Metrics()
         self.admission = Admission(settings.limits, self.metrics)
@@ -91,9 +104,9 @@ class Engine:
             )
             engine = cls(settings, searcher.model, searcher)
         engine.encoder.encode(["a first text"], role="document")
-        vector_1D = engine.encoder.encode(["a first text"], role="query")
+        engine.encoder.encode(["a first text"], role="query")
         if engine.searcher is not None:
-            engine.search_dense(vector_1D, 1, None)
+            engine.searcher.search(["a first text"], 1)
         return engine
 
     def start(self) -> None:
@@ -121,35 +134,18 @@ class Engine:
     @property
     def modes(self) -> tuple[str, ...]:
         """The ways to search."""
-        return () if self.searcher is None else tuple(getattr(self.searcher, "modes", ("dense",)))
+        return () if self.searcher is None else self.searcher.modes
 
-    async def search(self, query: str, k: int, mode: str, where: str | None) -> list[Hit]:
+    async def search(self, query: str, k: int, mode: Mode, where: str | None) -> list[Hit]:
         """The ``k`` best documents."""
         assert self.searcher is not None
-        if mode == "dense":
-            vector_1D, _ = await self.embed([query], self.searcher.query_role)
-            return await self.in_thread(self.search_dense, vector_1D, k, where)
-        search: Any = self.searcher.search
-        if mode == "bm25":
-            return (await self.in_thread(lambda: search([query], k, where=where, mode=mode)))[0]
-        return (await self.batcher.call(lambda: search([query], k, where=where, mode=mode)))[0]
-
-    def search_dense(self, vector_1D: np.ndarray, k: int, where: str | None) -> list[Hit]:
-        """The ``k`` documents nearest to a vector of the model's."""
-        assert self.searcher is not None
-        stored = self.searcher.stored
-        (found,) = stored.search(cut(vector_1D, stored.manifest.dimension), k, where=where)
-        return [
-            Hit(
-                rank,
-                each.document.id,
-                each.score,
-                each.document.title,
-                each.document.text,
-                each.document.metadata,
-            )
-            for rank, each in enumerate(found, 1)
-        ]
+        searcher = self.searcher
+        if mode in _WITH_VECTORS:
+            vector_1D, _ = await self.embed([query], searcher.query_role)
+            searcher = copy.copy(searcher)
+            searcher.encoder = _Answered(vector_1D)
+        found = await self.in_thread(lambda: searcher.search([query], k, mode=mode, where=where))
+        return found[0]
 
     async def document(self, id_: str) -> Document | None:
         """The document of that id."""

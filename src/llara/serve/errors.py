@@ -81,6 +81,10 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         return ApiError(
             400, f"the body is not JSON: {what.removeprefix('Invalid JSON: ')}{more}", "invalid_json"
         )
+    if furthest == ("model",) and found[0]["type"] == "literal_error":
+        return ApiError(404, f"this server has no such model. {what}", "model_not_found")
+    if found[0]["type"] == "extra_forbidden":
+        return ApiError(400, f"{_shown(found[0]['loc'][-1])} is no field of this request", "unknown_field")
     message = (
         f"{'.'.join(map(str, furthest))}: {what}" if furthest else f"the body is not as described: {what}"
     )
