@@ -21,6 +21,7 @@ COMMANDS = [
     "search",
     "evaluate",
     "compare",
+    "serve",
     "quickstart",
 ]
 
@@ -59,6 +60,8 @@ def test_help_of_a_command_begins_with_an_example_that_parses(llara: Llara, comm
         ["index", "--index", "x", "--add", "v", "--delete", "1"],
         ["index", "--index", "x", "--add", "v", "--out", "y"],
         ["search", "--index", "x"],
+        ["serve"],
+        ["serve", "--index", "x", "--workers", "0"],
         ["search", "--index", "x", "query", "--queries", "file"],
         ["search", "--index", "x", "query", "-k", "0"],
         ["search", "--index", "x", "--quer", "file"],

@@ -25,7 +25,7 @@ router = APIRouter(tags=["the index"])
 @router.post(
     "/search",
     summary="The best documents for a query",
-    responses=responses(SearchAnswer, 501, body=True),
+    responses=responses(SearchAnswer, body=True),
     openapi_extra=takes("search"),
 )
 async def search(request: Request) -> Response:
@@ -34,7 +34,7 @@ async def search(request: Request) -> Response:
     started = time.perf_counter()
     hits = await engine.search(body.query, body.k, body.mode, body.where)
     highlights: Sequence[dict[str, Any] | None] = [None] * len(hits)
-    if body.highlight:
+    if body.highlight and engine.can_inspect:
         highlights = await _highlights(engine, body.query, hits)
     answer = {
         "query": body.query,
@@ -69,8 +69,6 @@ async def document_of(engine: Engine, id_: str) -> Any:
 
 async def _highlights(engine: Engine, query: str, hits: Sequence[Hit]) -> list[dict[str, Any] | None]:
     """For each hit, the spans of its title and its text that carry its similarity to the query."""
-    if not engine.can_inspect:
-        raise ApiError(501, "this version cannot highlight", "not_implemented")
     assert engine.searcher is not None
     vector_1D, _ = await engine.embed([query], engine.searcher.query_role)
     texts = [text for hit in hits for text in (hit.title, hit.text)]
