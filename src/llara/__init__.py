@@ -17,6 +17,7 @@ Read the package in this order; a module imports only from those before it:
     slots        the one module of ours inside a model, for eight-words only
     modules      what sentence-transformers reads in a model directory
     model        model directories: load, convert, save
+    lexicon      the words that are looked for in vectors
     training     what every training run has: its directory, checkpoints, progress
     adapt        the paper, last of four: EBAE and EBAR training
 
@@ -31,6 +32,7 @@ Read the package in this order; a module imports only from those before it:
     indexes      vectors -> an index
     fusion       several runs -> one
     search       queries -> hits, by vectors, by words, or both
+    inspect      what a vector holds and expects, and why two texts are alike
     significance is a difference more than chance?
     report       numbers -> tables, charts, a page
     evaluate     runs -> measures
@@ -60,6 +62,7 @@ __all__ = [
     "FinetuneConfig",
     "Hit",
     "InputError",
+    "Inspector",
     "LlaraError",
     "MineConfig",
     "MissingExtraError",
@@ -95,6 +98,7 @@ _MODULES = {
     "encoder": ["Encoder"],
     "errors": ["ConfigError", "InputError", "LlaraError", "MissingExtraError", "ModelError", "OutputError"],
     "evaluate": ["evaluate_run"],
+    "inspect": ["Inspector"],
     "indexes": ["add_to_index", "build_index", "delete_from_index", "open_index"],
     "model": ["convert", "load"],
     "search": ["Bm25", "Hit", "Searcher", "read_run", "write_run"],
@@ -118,6 +122,7 @@ if TYPE_CHECKING:
     )
     from llara.evaluate import evaluate_run
     from llara.indexes import add_to_index, build_index, delete_from_index, open_index
+    from llara.inspect import Inspector
     from llara.model import convert, load
     from llara.search import Bm25, Hit, Searcher, read_run, write_run
 

@@ -62,11 +62,19 @@ class Searcher:
     >>> Searcher.open(Path("index")).search(["how do wings stall"], k=3)  # doctest: +SKIP
     """
 
-    def __init__(self, stored: Index, model: SentenceTransformer, *, query_role: Role = "query") -> None:
+    def __init__(
+        self,
+        stored: Index,
+        model: SentenceTransformer,
+        *,
+        query_role: Role = "query",
+        name: str | None = None,
+    ) -> None:
         from llara.encoder import Encoder
 
         self.stored = stored
         self.model = model
+        self.name = name or stored.manifest.model  # where the model is
         self.query_role: Role = query_role
         self.encoder = Encoder(model)  # one for all threads: choosing a way switches the model's attention
         if isinstance(stored, StoredIndex) and model.device.type == "cuda":
@@ -111,7 +119,7 @@ class Searcher:
                 f"{found[:12]}): their vectors cannot be compared. Search with the model that made the index,"
                 f" or encode the documents with {name} and index them again"
             )
-        return cls(stored, load(name, device=device), query_role=query_role)
+        return cls(stored, load(name, device=device), query_role=query_role, name=name)
 
     @property
     def modes(self) -> tuple[Mode, ...]:

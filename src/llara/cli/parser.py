@@ -10,6 +10,7 @@ import llara
 from llara.cli import commands
 from llara.cli.encoding import add_encode
 from llara.cli.evaluation import add_compare, add_evaluate
+from llara.cli.inspection import add_inspect
 from llara.cli.options import (
     TRAINING_DATA,
     Parser,
@@ -37,6 +38,7 @@ Turn a decoder-only language model into a dense retriever, and search with it.
   encode       turn texts into vectors
   index        build an index from vectors
   search       ask an index
+  inspect      see what a model sees in a text, and why two are alike
   evaluate     measure models on collections with judgements, or on a corpus without
   compare      test whether runs differ by more than chance
   serve        answer over HTTP, with a page to search on
@@ -66,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_encode,
         _index,
         _search,
+        add_inspect,
         add_evaluate,
         add_compare,
         add_serve,

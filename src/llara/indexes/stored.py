@@ -177,6 +177,11 @@ class StoredIndex:
                     )
                 yield found[position]
 
+    def sample(self, count: int) -> list[Document]:
+        """Up to ``count`` documents, spread over the index."""
+        spread = np.unique(np.linspace(0, len(self.index) - 1, count).astype(np.int64))
+        return list(self._documents.get(spread.tolist()).values())
+
     def positions(self, ids: Iterable[str]) -> dict[str, int]:
         """Where the documents of these ids are; an id that is not there is left out."""
         return self._documents.positions(ids)
