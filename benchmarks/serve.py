@@ -96,10 +96,20 @@ def build(folder: Path, documents: int) -> Path:
 
 
 @contextmanager
-def serving(index: Path, limits: Sequence[str]) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def serving(index: Path, limits: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """``llara serve`` on any port; ends with SIGTERM and must exit with 0."""
     options = [part for limit in limits for part in ("--limit", limit)]
-    command = [sys.executable, "-m", "llara", "serve", "--index", str(index), "--port", "0", "--no-access-log"]
+    command = [
+        sys.executable,
+        "-m",
+        "llara",
+        "serve",
+        "--index",
+        str(index),
+        "--port",
+        "0",
+        "--no-access-log",
+    ]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -139,7 +149,8 @@ def batches(url: str) -> dict[str, float]:
     numbers = {name: float(value) for name, value in re.findall(r"^(llara_batch_\w+) (\S+)$", text, re.M)}
     count = numbers["llara_batch_texts_count"]
     return {
-        what: round(numbers[f"llara_batch_{what}_sum"] / count, 2) for what in ("texts", "requests", "seconds")
+        what: round(numbers[f"llara_batch_{what}_sum"] / count, 2)
+        for what in ("texts", "requests", "seconds")
     }
 
 
@@ -315,12 +326,11 @@ def measure(
         "one_client": one,
         "text_by_text_per_second": spread(single),
         "all_at_once_per_second": spread(together),
-        "over_one_client": spread(
-            [a / b["requests_per_second"] for a, b in zip(rates, one, strict=True)]
-        ),
+        "over_one_client": spread([a / b["requests_per_second"] for a, b in zip(rates, one, strict=True)]),
         "over_text_by_text": spread([a / b for a, b in zip(rates, single, strict=True)]),
         "of_all_at_once": spread([a / b for a, b in zip(rates, together, strict=True)]),
-        "resident_mib": memory and {
+        "resident_mib": memory
+        and {
             "first_third": round(statistics.mean(memory[:third]), 1),
             "last_third": round(statistics.mean(memory[-third:]), 1),
             "max": max(memory),
@@ -332,7 +342,10 @@ def table(found: dict[str, Any]) -> list[list[str]]:
     """A row for each way."""
     rows = [["", "a second", "p50 ms", "p99 ms", "errors", "times one client", "times text by text", "MiB"]]
     for what, part in found.items():
-        for name, turns in ((f"{what}, clients at once", part["turns"]), (f"{what}, one", part["one_client"])):
+        for name, turns in (
+            (f"{what}, clients at once", part["turns"]),
+            (f"{what}, one", part["one_client"]),
+        ):
             values = [[turn[key] for turn in turns] for key in ("requests_per_second", "p50_ms", "p99_ms")]
             row = [name, *(f"{statistics.median(each):g}" for each in values)]
             row.append(str(sum(turn["errors"] for turn in turns)))

@@ -216,19 +216,11 @@ def test_stopping_finishes_what_waits_and_takes_nothing_more():
     asyncio.run(play())
 
 
-def test_other_uses_of_the_model_have_their_turn_in_its_thread():
+def test_a_thread_can_wait_for_vectors_too():
     model = HandModel()
     model.go.set()
     batcher = make_batcher(model)
-
-    async def play() -> tuple[str, str]:
-        batcher.start()
-        name = await batcher.call(lambda: threading.current_thread().name)
-        with pytest.raises(ZeroDivisionError):
-            await batcher.call(lambda: 1 // 0)
-        await ask(batcher, ["a"])
-        return name, threading.current_thread().name
-
-    inside, outside = asyncio.run(play())
+    batcher.start()
+    assert batcher.vectors_for_thread(["a", "bb"], [1, 1], "query").tolist() == [[1, 1], [2, 1]]
+    assert batcher.vectors_for_thread([], [], "query").shape == (0, 2)
     batcher.stop()
-    assert (inside, outside) == ("llara-model", "MainThread")

@@ -234,6 +234,49 @@ def test_searches_at_once_keep_their_own_filters(server):
     assert [found - {year} for year, found in zip(years, asyncio.run(ask_all()), strict=True)] == [set()] * 90
 
 
+# -- what vectors hold
+
+
+def test_what_vectors_hold_is_told_as_in_python(client, index, documents):
+    from llara.inspect import Inspector
+    from llara.search import Searcher
+
+    inspector = Inspector.of(Searcher.open(index))
+    text = "The decimal module holds exact numbers."
+    found = client.post("/inspect", json={"text": text, "top": 5}).json()
+    assert found == json.loads(json.dumps(inspector.inspect(text, top=5).to_dict()))
+    assert len(found["roles"]["next"]["words"]) == 5
+    document = documents[10]
+    whole = f"{document['title']} {document['text']}"
+    by_id = {"query": "how to raise an exception", "document_id": document["id"], "top": 5}
+    by_text = {"query": "how to raise an exception", "document": whole, "top": 5}
+    answers = [client.post("/inspect/pair", json=asked).json() for asked in (by_id, by_text)]
+    expected = inspector.pair("how to raise an exception", whole, top=5).to_dict()
+    for answer in answers:
+        assert answer["similarity"] == pytest.approx(expected["similarity"], abs=2e-6)
+        shares = [word["share"] for word in answer["document_words"]]
+        assert shares == pytest.approx([word["share"] for word in expected["document_words"]], abs=2e-4)
+        assert [word["word"] for word in answer["shared"]] == [word["word"] for word in expected["shared"]]
+    missing = client.post("/inspect/pair", json={"query": "a", "document_id": "none"})
+    assert (missing.status_code, error_of(missing)["code"]) == (404, "no_document")
+    neither = client.post("/inspect/pair", json={"query": "a"})
+    assert neither.status_code == 400
+
+
+@pytest.mark.parametrize("mode", ["dense", "bm25"])
+def test_highlights_are_words_of_the_hits(client, mode):
+    asked = {"query": "raise an exception", "k": 5, "mode": mode, "highlight": True}
+    hits = client.post("/search", json=asked).json()["hits"]
+    words = set()
+    for hit in hits:
+        for part in ("title", "text"):
+            for start, end, weight in hit["highlights"][part]:
+                words.add(hit[part][start:end].lower())
+                assert 0 < weight <= 1
+    assert words & {"exception", "exceptions", "raise", "raised", "raises", "raising"}
+    assert all(word.isalnum() for word in words)
+
+
 # -- what is told of the service
 
 
