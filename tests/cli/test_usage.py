@@ -192,5 +192,7 @@ def test_flags_stay_as_they_are() -> None:
         " --passage-stride --passage-words --passages --queries --query-role --resume --split --tune-split"
         " --unlabelled",
         "compare": "--all-pairs --alpha --baseline --measures --out --overwrite --qrels --split --test",
+        "serve": "--allow-host --api-key-file --device --host --index --limit --model --name --no-access-log"
+        " --port --set --without-key --workers",
         "quickstart": "--out --overwrite --passages --set",
     }

@@ -9,6 +9,7 @@ from pydoc_data import topics
 
 import httpx
 import pytest
+from filelock import FileLock
 from served import KEY, STRANGE_IDS, Server, start
 
 
@@ -29,16 +30,27 @@ def documents() -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="session")
-def index(tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, object]]) -> Path:
-    """An exact index of them."""
+def index(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, object]], worker_id: str
+) -> Path:
+    """An exact index of them with BM25 beside; built once, whichever of pytest's processes comes first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "served"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "index").exists():
+            folder.mkdir()
+            _build(folder, documents)
+    return folder / "index"
+
+
+def _build(folder: Path, documents: list[dict[str, object]]) -> None:
     from llara.encode import encode_file
     from llara.indexes import build_index
 
-    folder = tmp_path_factory.mktemp("served")
     source = folder / "docs.jsonl"
     source.write_text("".join(json.dumps(document) + "\n" for document in documents), encoding="utf-8")
     encode_file("llara-mini", [str(source)], folder / "vectors", role="document")
-    return build_index(folder / "vectors", folder / "index", words=("bm25",))
+    build_index(folder / "vectors", folder / "index", words=("bm25",))
 
 
 @pytest.fixture(scope="session")
