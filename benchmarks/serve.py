@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.tiny:
         options.clients, options.documents, options.repetitions = 4, 50, 1
-        options.seconds = options.peer_seconds = 1.0
+        options.seconds, options.peer_seconds = 0.5, 0.2
     return options
 
 
