@@ -23,6 +23,7 @@ let running = new AbortController();
 let pause = null;
 let session = 0; // when the last question was asked by typing
 let from = null; // the mode whose hit is open
+let before = null; // what had the focus when the panel opened
 const drawn = { search: null, panel: null };
 
 const board = new Board({
@@ -156,7 +157,7 @@ function drawPanel() {
       const link = board.links(from).find((one) => one.closest(".hit").dataset.id === board.opened);
       panel.hide();
       board.markOpened(null);
-      (link ?? $("query")).focus();
+      (link ?? (before?.isConnected ? before : $("results"))).focus();
     }
     drawn.panel = null;
     return;
@@ -174,16 +175,23 @@ function drawPanel() {
 function openDocument(id, mode) {
   session = 0;
   from = mode;
-  const push = !panel.shown;
-  go({ doc: id, inspect: false }, push ? { push, opened: true } : {});
+  open({ doc: id, inspect: false });
 }
 
 function inspectQuery() {
   if (!state.q.trim()) return;
   session = 0;
-  const push = !panel.shown;
-  const tab = state.tab === "prompt" ? "prompt" : "memory";
-  go({ doc: null, inspect: true, tab }, push ? { push, opened: true } : {});
+  open({ doc: null, inspect: true, tab: state.tab === "prompt" ? "prompt" : "memory" });
+}
+
+/** Into the panel; its opening, not each change of it, is a step of the back button. */
+function open(change) {
+  if (panel.shown) {
+    go(change);
+    return;
+  }
+  before = document.activeElement;
+  go(change, { push: true, opened: true });
 }
 
 function closePanel() {

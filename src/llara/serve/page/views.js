@@ -100,10 +100,11 @@ export function promptView(inspection) {
 }
 
 const NOTHING = 0.04; // of the most: a word that does less stays plain
+const LITTLE = 0.002; // of a cosine: if even the most is less, it is rounding
 
 /** A text with the heat of its words: what each does for the similarity, as a part of the most that one does. */
 function heat(text, words) {
-  const most = Math.max(...words.map(({ share }) => Math.abs(share)), Number.MIN_VALUE);
+  const most = Math.max(...words.map(({ share }) => Math.abs(share)), LITTLE);
   const spans = toUnits(
     text,
     words.map(({ start, end, share }) => [start, end, share]),
