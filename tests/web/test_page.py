@@ -161,7 +161,7 @@ def test_the_inspector_shows_words_prompts_and_mask_of_the_query(visit: Open) ->
     one.settle()
     one.page.click("#inspect")
     one.page.wait_for_selector("#panel .bars")
-    inspection = page_stub.inspect("open a file", 40)
+    inspection = page_stub.inspect("open a file", 30)
     for role in ("self", "next"):
         shown = one.page.locator(f'#panel [data-role="{role}"] .word').all_text_contents()
         assert shown == [word["word"] for word in inspection["roles"][role]["words"]]

@@ -4,7 +4,7 @@ const BASE = new URL(".", document.baseURI); // also below a proxy's prefix
 const KEY = "llara-key";
 const PATIENCE_MS = 30_000;
 
-/** kind: gone (no answer), key (401, 403), busy (429), unavailable (503), broken (other 5xx), refused (other 4xx). */
+/** kind: gone (no answer), key (401), busy (429), unavailable (503), broken (other 5xx), refused (other 4xx). */
 export class Failure extends Error {
   constructor(kind, message = "", { status = 0, retryAfter = null } = {}) {
     super(message);
@@ -20,7 +20,7 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-const KINDS = { 401: "key", 403: "key", 429: "busy", 503: "unavailable" };
+const KINDS = { 401: "key", 429: "busy", 503: "unavailable" };
 
 async function ask(path, { body, signal } = {}) {
   const headers = { Accept: "application/json" };
@@ -78,11 +78,26 @@ function post(path, body, signal) {
   return once(JSON.stringify([path, body]), () => ask(path, { body, signal }));
 }
 
+const UNABLE = 501;
+let highlight = true; // until the server says that it cannot
+
+async function search({ query, k, mode }, signal) {
+  if (highlight) {
+    try {
+      return await post("search", { query, k, mode, highlight }, signal);
+    } catch (error) {
+      if (error.status !== UNABLE) throw error;
+      highlight = false;
+    }
+  }
+  return post("search", { query, k, mode, highlight }, signal);
+}
+
 export const api = {
   health: () => ask("health"),
   info: () => ask("info"),
-  search: ({ query, k, mode }, signal) => post("search", { query, k, mode, highlight: true }, signal),
+  search,
   document: (id, signal) => once(`documents/${id}`, () => ask(`documents/${encodeURIComponent(id)}`, { signal })),
-  inspect: (text, signal) => post("inspect", { text, top: 40 }, signal),
+  inspect: (text, signal) => post("inspect", { text, top: 30 }, signal),
   pair: (query, id, signal) => post("inspect/pair", { query, document_id: id, top: 20 }, signal),
 };

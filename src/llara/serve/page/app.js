@@ -37,7 +37,7 @@ const panel = new Panel({
   close: closePanel,
   step,
   pick: (tab) => go({ tab }),
-  failed: (error) => fail(error),
+  failed: (error) => (["refused", "broken"].includes(error.kind) ? null : fail(error)), // the panel says these
 });
 
 /** To another state of the page; `push` makes it a step of the back button. */
@@ -94,13 +94,14 @@ async function drawSearch() {
   running = new AbortController();
   const { signal } = running;
   clearNotice();
+  $("expects").setAttribute("aria-busy", "true");
   if (!q.trim()) {
     board.clear();
     $("expects").hidden = true;
     $("spoken").textContent = "";
     return;
   }
-  board.begin(modes, available, k);
+  if (modes.length) board.begin(modes, available, k);
   let failure = null;
   const ask = async (mode) => {
     try {
@@ -114,12 +115,13 @@ async function drawSearch() {
   };
   await Promise.all(modes.map(ask));
   if (mine !== round) return;
-  board.finish();
+  if (modes.length) board.finish();
   if (failure) {
+    $("expects").hidden = true;
     fail(failure);
     return;
   }
-  $("spoken").textContent = board.summary();
+  $("spoken").textContent = modes.length ? board.summary() : "";
   drawPanel();
   drawExpects(mine, signal);
 }
@@ -146,6 +148,7 @@ async function drawExpects(mine, signal) {
   );
   const button = el("button", { type: "button", id: "inspect", onclick: inspectQuery }, t("inspectQuery"));
   line.replaceChildren(el("span", { class: "label" }, t("expects")), el("span", { class: "words" }, chips), button);
+  line.removeAttribute("aria-busy");
   line.hidden = words.length === 0;
 }
 
@@ -236,6 +239,7 @@ function typed() {
   running.abort();
   drawn.search = null;
   board.fade();
+  $("expects").setAttribute("aria-busy", "true");
   clearTimeout(pause);
   pause = setTimeout(ask, PAUSE_MS);
 }

@@ -18,7 +18,7 @@ function list(title, rows) {
   return el("div", { class: "fact" }, el("h2", {}, title), el("dl", {}, items));
 }
 
-export function showFacts({ version, model = {}, index = {} }) {
+export function showFacts({ version, model, index }) {
   const shortNumber = (value) => number(value, { notation: "compact", maximumSignificantDigits: 3 });
   const print = plain(model.fingerprint);
   $("facts").replaceChildren(
@@ -31,15 +31,15 @@ export function showFacts({ version, model = {}, index = {} }) {
       ["fingerprint", el("code", { title: print }, print.slice(0, 12))],
     ]),
     list(t("fact.index"), [
-      ["documents", number(index.documents)],
-      ["kind", plain(index.kind)],
-      ["backend", plain(index.backend)],
-      ["bytes", bytes(index.bytes)],
-      ["settings", settingsText(index.settings)],
+      ["documents", number(index?.documents)],
+      ["kind", plain(index?.kind)],
+      ["backend", plain(index?.backend)],
+      ["bytes", bytes(index?.bytes)],
+      ["settings", settingsText(index?.settings)],
       ["version", `llara ${plain(version)}`],
     ]),
   );
-  const documents = number(index.documents);
+  const documents = number(index?.documents ?? 0);
   $("served").textContent = t("served", { model: plain(model.name), documents });
 }
 
@@ -61,6 +61,10 @@ export function showWays(available) {
 
 /** Above the results: one line on how to get what the index lacks. */
 export function showOthers(available) {
+  if (!available.length) {
+    $("others").replaceChildren(...prose(t("noIndex")));
+    return;
+  }
   const lacks = !available.includes("bm25") && !available.includes("hybrid");
   $("others").replaceChildren(...(lacks ? prose(t("others")) : []));
 }

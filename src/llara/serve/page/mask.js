@@ -13,7 +13,8 @@ function runs(row, y) {
   return [...row.matchAll(/1+/g)].map(({ index, 0: run }) => `M${index} ${y}h${run.length}v1h-${run.length}z`).join("");
 }
 
-export function maskFigure({ tokens, groups, rows }) {
+/** `trunkTokens`: how many the text has; of a long one the server draws the first. */
+export function maskFigure({ tokens, groups, rows }, trunkTokens) {
   const n = rows.length;
   const named = n <= NAMED_UP_TO;
   const names = tokens.map((token) => token.trim().slice(0, LONGEST_NAME) || "␣");
@@ -56,7 +57,7 @@ export function maskFigure({ tokens, groups, rows }) {
     "figure",
     { class: "mask" },
     el("h3", {}, t("mask")),
-    el("p", { class: "faint" }, t("mask.about")),
+    el("p", { class: "faint" }, t("mask.about"), trunkTokens > count("trunk") ? ` ${t("mask.cut", { n: count("trunk") })}` : ""),
     picture,
     el("figcaption", {}, el("span", { class: "keys" }, legend), says),
   );

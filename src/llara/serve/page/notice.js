@@ -18,17 +18,21 @@ export function clearNotice() {
   box.replaceChildren();
 }
 
+/** A sentence about a failure. */
+export function sentence({ kind, message }, first = false) {
+  return t(kind === "gone" && first ? "gone.first" : kind === "key" ? "keyWanted" : kind, { message });
+}
+
 /** Say `failure`; `again` repeats what failed, `enterKey` asks for a key. */
 export function showNotice(failure, { again, enterKey, first = false }) {
   clearNotice();
   shown = { failure, again, enterKey, first };
-  const { kind, message, retryAfter } = failure;
+  const { kind, retryAfter } = failure;
   const box = $("notice");
   box.dataset.kind = kind;
-  const name = kind === "gone" && first ? "gone.first" : kind === "key" ? "keyWanted" : kind;
   const retry = kind === "key" ? enterKey : again;
   const button = el("button", { type: "button", onclick: retry }, t(kind === "key" ? "keyEnter" : "retry"));
-  box.append(el("span", {}, prose(t(name, { message }))), button);
+  box.append(el("span", {}, prose(sentence(failure, first))), button);
   box.hidden = false;
   if (kind === "gone") look(again, FIRST_WAIT_MS);
   if (retryAfter && (kind === "busy" || kind === "unavailable")) count(button, again, retryAfter);

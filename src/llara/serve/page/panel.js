@@ -1,8 +1,9 @@
 /** The panel beside the hits: a document, or the query, in tabs. */
 
 import { api } from "./api.js";
-import { $, el } from "./dom.js";
+import { $, el, prose } from "./dom.js";
 import { t } from "./language.js";
+import { sentence } from "./notice.js";
 import { wholeText } from "./text.js";
 import { matchView, memoryView, promptView, readView } from "./views.js";
 
@@ -63,7 +64,8 @@ export class Panel {
       if (same && before) body.scrollTop = before;
     } catch (error) {
       if (signal.aborted) return;
-      body.replaceChildren(el("p", { class: "nothing" }, error.message || t("failed")));
+      if (!error.kind) throw error;
+      body.replaceChildren(el("p", { class: "nothing" }, prose(sentence(error))));
       this.failed(error);
     }
     body.removeAttribute("aria-busy");

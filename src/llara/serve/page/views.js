@@ -69,10 +69,15 @@ function tokenList(tokens) {
   return el("p", { class: "tokens" }, chips);
 }
 
+/** How many tokens stand before the prompt. */
+const before = (tokens) => tokens.filter(({ part }) => part === "lead" || part === "text").length;
+
 /** Both prompts as tokens, and the mask of the pass that makes both vectors. */
 export function promptView(inspection) {
   const parts = ["lead", "text", "prompt", "slot"];
   const used = new Set(Object.values(inspection.roles).flatMap(({ tokens }) => tokens.map(({ part }) => part)));
+  const { num_tokens: all, read } = inspection;
+  const cut = all > read ? ` · ${t("cut", { read: number(read), all: number(all) })}` : "";
   const roles = ["self", "next"].map((role) => {
     const { tokens } = inspection.roles[role];
     return el(
@@ -82,7 +87,7 @@ export function promptView(inspection) {
         "h3",
         {},
         el("b", {}, t(role === "self" ? "self" : "next.role")),
-        el("small", {}, t("tokens", { n: number(tokens.length) })),
+        el("small", {}, t("tokens", { n: number(tokens.length) }), cut),
       ),
       tokenList(tokens),
     );
@@ -95,15 +100,19 @@ export function promptView(inspection) {
       { class: "legend" },
       parts.filter((part) => used.has(part)).map((part) => el("span", { class: `key ${part}` }, t(`part.${part}`))),
     ),
-    inspection.mask ? maskFigure(inspection.mask) : null,
+    inspection.mask ? maskFigure(inspection.mask, before(inspection.roles.self.tokens)) : null,
   ];
 }
 
 const NOTHING = 0.04; // of the most: a word that does less stays plain
 const LITTLE = 0.002; // of a cosine: if even the most is less, it is rounding
 
-/** A text with the heat of its words: what each does for the similarity, as a part of the most that one does. */
-function heat(text, words) {
+/**
+ * A text with the heat of its words: what each does for the similarity, as a part of the most that one does. A share
+ * of null was not tried: of a long text only the strongest words are.
+ */
+function heat(text, all) {
+  const words = all.filter(({ share }) => share !== null);
   const most = Math.max(...words.map(({ share }) => Math.abs(share)), LITTLE);
   const spans = toUnits(
     text,
@@ -124,8 +133,11 @@ function heat(text, words) {
   );
 }
 
+const TITLE_ENDS = ["\n", "\n\n", ": ", ". ", ""]; // separators an index may have been made with, beside the space
+
 export function matchView(pair, query, doc) {
-  const documentText = textOf(pair.document_words, [wholeText(doc), doc.text, `${doc.title}\n${doc.text}`]);
+  const titled = TITLE_ENDS.map((end) => `${doc.title}${end}${doc.text}`);
+  const documentText = pair.document ?? textOf(pair.document_words, [wholeText(doc), doc.text, ...titled]);
   return [
     el(
       "p",
