@@ -61,7 +61,9 @@ def take(browser: Browser, url: str, query: str, shot: Shot) -> bytes:
     )
     try:
         page: Page = context.new_page()
-        page.goto(url + (shot.address if shot.address.startswith("?") else f"?q={quote(query)}{shot.address}"))
+        page.goto(
+            url + (shot.address if shot.address.startswith("?") else f"?q={quote(query)}{shot.address}")
+        )
         page.wait_for_selector("#facts dl")
         if not shot.address.startswith("?"):
             page.wait_for_selector(".hit")
@@ -80,7 +82,7 @@ def take(browser: Browser, url: str, query: str, shot: Shot) -> bytes:
 
 
 def reduced(png: bytes) -> bytes:
-    """The same picture with at most 256 colours: text and flat colour look as before, at a third of the size."""
+    """The same picture in at most 256 colours: text and flat colour look as before, in a third of the size."""
     colours = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     out = io.BytesIO()
     colours.save(out, "PNG", optimize=True)
@@ -88,11 +90,15 @@ def reduced(png: bytes) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("url", help="of a running llara serve")
     parser.add_argument("--query", default="how do I open a file", help="what to search for")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder to write to")
-    parser.add_argument("--only", nargs="*", metavar="NAME", help="some of the pictures: " + ", ".join(s.name for s in SHOTS))
+    parser.add_argument(
+        "--only", nargs="*", metavar="NAME", help="some of the pictures: " + ", ".join(s.name for s in SHOTS)
+    )
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser's executable")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -6,55 +6,16 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from page_visit import Open, Served, Visit, open_page
 
 if TYPE_CHECKING:
-    from page_stub import Faults
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/usr/bin/chromium")
-
-
-@dataclass
-class Served:
-    """Where the stand-in listens, and what goes wrong there."""
-
-    url: str
-    faults: Faults
-
-
-@dataclass
-class Visit:
-    """A page in a browser of its own, and what it should not do: errors in the console, requests elsewhere."""
-
-    page: Page
-    url: str
-    failures_expected: bool = False
-    errors: list[str] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
-
-    def check(self) -> None:
-        refused = "Failed to load resource"  # the browser's own note of an answer that is no success
-        errors = [one for one in self.errors if not (self.failures_expected and refused in one)]
-        assert errors == []
-        assert self.elsewhere == []
-
-    def search(self, query: str) -> None:
-        """Type a query and wait until every column has answered it."""
-        self.page.fill("#query", query)
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until what was asked is answered; the page is busy from the first letter on."""
-        self.page.wait_for_selector("#results:not([aria-busy])", state="attached")
-
-    def open_first(self) -> None:
-        self.page.locator(".column:not([hidden]) .hit a").first.click()
-        self.page.wait_for_selector("#panel .prose")
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +31,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Served]:
+def stand_in() -> Iterator[Served]:
     pytest.importorskip("fastapi", reason="fastapi is not installed: pip install llara[serve]")
     uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install llara[serve]")
     from page_stub import Faults, build
@@ -88,36 +49,22 @@ def server() -> Iterator[Served]:
 
 
 @pytest.fixture
-def served(server: Served) -> Iterator[Served]:
-    """The server, in good health at the beginning of each test."""
+def served(stand_in: Served) -> Served:
+    """The stand-in, in good health at the beginning of each test."""
     from page_stub import Faults
 
-    vars(server.faults).update(vars(Faults()))
-    yield server
+    vars(stand_in.faults).update(vars(Faults()))
+    return stand_in
 
 
 @pytest.fixture
-def visit(browser: Browser, served: Served) -> Iterator[Callable[..., Visit]]:
-    """``visit(address, **context)`` opens the page; at the end each must have been without errors."""
+def visit(browser: Browser, served: Served) -> Iterator[Open]:
+    """``visit(address, **options of open_page)``; at the end each visit must have been without errors."""
     made: list[Visit] = []
 
-    def go(
-        address: str = "", *, failures_expected: bool = False, ready: str = "#facts dl", **context: Any
-    ) -> Visit:
-        settings = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **context}
-        page = browser.new_context(**settings).new_page()
-        page.set_default_timeout(10_000)
-        one = Visit(page, served.url, failures_expected)
-        page.on("console", lambda said: one.errors.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: one.errors.append(str(error)))
-        page.on(
-            "request",
-            lambda asked: None if asked.url.startswith(served.url) else one.elsewhere.append(asked.url),
-        )
-        page.goto(served.url + address)
-        page.wait_for_selector(ready, state="attached")
-        made.append(one)
-        return one
+    def go(address: str = "", **options: Any) -> Visit:
+        made.append(open_page(browser, served.url, address, **options))
+        return made[-1]
 
     yield go
     for one in made:

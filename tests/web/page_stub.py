@@ -1,9 +1,9 @@
-"""A stand-in for ``llara serve`` that answers its HTTP contract from a few documents and a toy sense of meaning.
+"""A stand-in for ``llara serve`` that speaks its HTTP contract, with a few documents and a toy sense of meaning.
 
     python tests/web/page_stub.py --port 8123
 
-Words of one line of ``SENSES`` mean the same to it; that is all the semantics there is. ``Faults`` makes it slow,
-busy or absent, and asks for a key.
+Words of one line of ``SENSES`` mean the same to it; that is all the semantics there is. ``Faults`` makes it
+slow or busy, and asks for a key.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 import llara
 
 PAGE = Path(llara.__file__).parent / "serve" / "page"
-DOCUMENTS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "documents.json").read_text(encoding="utf-8")
-)
+CORPUS = Path(__file__).parent / "documents.jsonl"
 POLICY = "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
 
 SENSES = [
@@ -45,15 +43,34 @@ SENSES = [
     "排序 列表 顺序",
     "天气 北京 下雨",
 ]
-STOP = frozenset("a an and are as at be by can do does for from how i in is it its of on or that the this to with".split())
+STOP = frozenset(
+    ["a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "how", "i", "in"]
+    + ["is", "it", "its", "of", "on", "or", "that", "the", "this", "to", "with"]
+)
 SENSE = {word: line.split() for line in SENSES for word in line.split()}
 WORD = re.compile(r"[a-z0-9_]+|[\u4e00-\u9fff]{2}", re.IGNORECASE)
 SELF, NEXT = " The original sentence:", " The next sentence:"
 
 
+def read_documents() -> list[dict[str, Any]]:
+    """As the API shows them: fields beside id, title and text are metadata."""
+    records = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
+    own = ("id", "title", "text")
+    return [
+        {
+            **{name: record[name] for name in own},
+            "metadata": {name: value for name, value in record.items() if name not in own} or None,
+        }
+        for record in records
+    ]
+
+
+DOCUMENTS = read_documents()
+
+
 @dataclass
 class Faults:
-    """What goes wrong: per path a status with headers, per query seconds of delay, and whether there is a key."""
+    """What goes wrong: refusals of a path (status, headers, message), seconds of delay of a query, a key."""
 
     status: dict[str, tuple[int, dict[str, str], str]] = field(default_factory=dict)
     delay: dict[str, float] = field(default_factory=dict)
@@ -110,9 +127,7 @@ def scores(query: str, mode: str) -> dict[int, float]:
     else:
         words = {word for word, _, _ in content_words(query)}
         found = {
-            position: sum(
-                rarity(word) for word, _, _ in content_words(whole_text(document)) if word in words
-            )
+            position: sum(rarity(word) for word, _, _ in content_words(whole_text(document)) if word in words)
             for position, document in enumerate(DOCUMENTS)
         }
     return {position: score for position, score in found.items() if score > 0}
@@ -135,9 +150,7 @@ def search(query: str, k: int, mode: str) -> list[dict[str, Any]]:
             "rank": rank,
             "score": score,
             **DOCUMENTS[position],
-            "highlights": {
-                name: highlights(query, DOCUMENTS[position][name]) for name in ("title", "text")
-            },
+            "highlights": {name: highlights(query, DOCUMENTS[position][name]) for name in ("title", "text")},
         }
         for rank, (position, score) in enumerate(ranked, 1)
     ]
@@ -294,10 +307,10 @@ def build(faults: Faults) -> FastAPI:
         hits = search(body["query"], body.get("k", 10), mode)
         return {"query": body["query"], "mode": mode, "took_ms": 2.4, "hits": hits}
 
-    @app.get("/documents/{id:path}")
-    def document(id: str) -> Any:
-        found = [one for one in DOCUMENTS if one["id"] == id]
-        return found[0] if found else refusal(404, f"no document {id!r}")
+    @app.get("/documents/{name:path}")
+    def document(name: str) -> Any:
+        found = [one for one in DOCUMENTS if one["id"] == name]
+        return found[0] if found else refusal(404, f"no document {name!r}")
 
     @app.post("/inspect")
     def inspecting(body: dict[str, Any]) -> dict[str, Any]:
@@ -314,7 +327,9 @@ def build(faults: Faults) -> FastAPI:
 def main() -> None:
     import uvicorn
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--modes", default="dense,bm25,hybrid")
     parser.add_argument("--key")

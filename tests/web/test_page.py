@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import page_stub
 import pytest
-from conftest import Served, Visit
+from page_visit import Open, Served, Visit
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
-
-Open = Callable[..., Visit]
-
-
-def hits(visit: Visit, mode: str) -> list[str]:
-    """Document ids of a column, as shown."""
-    return [
-        one.get_attribute("data-id") or "" for one in visit.page.locator(f"#column-{mode} .hit").all()
-    ]
 
 
 def expected(query: str, mode: str, k: int = 10) -> list[str]:
     return [hit["id"] for hit in page_stub.search(query, k, mode)]
 
 
-def found(name: str) -> dict:
+def found(name: str) -> dict[str, Any]:
     return next(one for one in page_stub.DOCUMENTS if one["id"] == name)
 
 
@@ -42,7 +33,7 @@ def test_typing_shows_each_mode_in_a_column_and_the_ranks_elsewhere_on_each_hit(
     one.page.locator("#query").press_sequentially("read a file", delay=15)
     one.settle()
     for mode in ("dense", "bm25", "hybrid"):
-        assert hits(one, mode) == expected("read a file", mode)
+        assert one.ids(mode) == expected("read a file", mode)
         assert one.page.locator(f"#column-{mode}").is_visible()
     bm25 = expected("read a file", "bm25")
     for place, name in enumerate(expected("read a file", "dense")):
@@ -80,13 +71,14 @@ def test_spans_are_cut_as_python_cuts_them(visit: Open) -> None:
     for _ in range(200):
         text = "".join(random.choices(alphabet, k=random.randint(1, 40)))
         cuts = sorted(random.sample(range(len(text) + 1), k=min(len(text) + 1, 4)))
-        spans = [[a, b, 0.5] for a, b in zip(cuts[::2], cuts[1::2], strict=False) if a < b]
+        spans = [(a, b, 0.5) for a, b in zip(cuts[::2], cuts[1::2], strict=False) if a < b]
         cases.append((text, spans, [text[a:b] for a, b, _ in spans]))
     as_units = [[one.encode("utf-16-be", "surrogatepass").hex() for one in words] for _, _, words in cases]
     answer = visit().page.evaluate(
         """async (cases) => {
           const { toUnits, pieces } = await import("/page/text.js");
-          const hex = (s) => Array.from({ length: s.length }, (_, i) => s.charCodeAt(i).toString(16).padStart(4, "0")).join("");
+          const unit = (s, i) => s.charCodeAt(i).toString(16).padStart(4, "0");
+          const hex = (s) => [...Array(s.length).keys()].map((i) => unit(s, i)).join("");
           return cases.map(([units, spans]) => {
             const text = String.fromCharCode(...units);
             const all = pieces(text, toUnits(text, spans));
@@ -131,8 +123,7 @@ def test_markup_in_documents_ids_and_fields_is_shown_as_text(visit: Open) -> Non
     assert one.page.text_content("#panel .prose") == attack["text"]
     assert "<u>field</u>" in (one.page.text_content("#panel .metadata") or "")
     for tab in ("match", "memory", "prompt"):
-        one.page.click(f"#panel-tab-{tab}")
-        one.page.wait_for_selector("#panel .body:not([aria-busy])")
+        one.tab(tab)
     assert one.page.locator("main :is(img, script, b:not(.ours)), #panel :is(img, script)").count() == 0
     assert one.page.evaluate("window.hacked") is None
 
@@ -178,7 +169,11 @@ def test_the_inspector_shows_words_prompts_and_mask_of_the_query(visit: Open) ->
 def drawn(visit: Visit) -> list[str]:
     """The mask's rows, read back from the picture's paths."""
     paths = visit.page.locator(".mask .cells").all()
-    runs = [run for path in paths for run in re.findall(r"M(\d+) (\d+)h(\d+)v1h-\d+z", path.get_attribute("d") or "")]
+    runs = [
+        run
+        for path in paths
+        for run in re.findall(r"M(\d+) (\d+)h(\d+)v1h-\d+z", path.get_attribute("d") or "")
+    ]
     size = max(int(y) for _, y, _ in runs) + 1
     rows = [["0"] * size for _ in range(size)]
     for x, y, length in runs:
@@ -265,13 +260,15 @@ def test_the_back_button_goes_back_a_question_at_a_time(visit: Open) -> None:
     one.page.go_back()
     expect(query).to_have_value("sort")
     one.settle()
-    assert hits(one, "dense") == expected("sort", "dense")
+    assert one.ids("dense") == expected("sort", "dense")
     one.page.go_back()
     expect(query).to_have_value("")
     assert one.page.locator("#home").is_visible()
 
 
-def test_only_the_modes_of_the_index_are_offered_and_how_to_get_the_others(visit: Open, served: Served) -> None:
+def test_only_the_modes_of_the_index_are_offered_and_how_to_get_the_others(
+    visit: Open, served: Served
+) -> None:
     served.faults.modes = ("dense",)
     one = visit("?modes=bm25,hybrid,nonsense")
     ways = one.page.locator("#ways").text_content() or ""
@@ -358,10 +355,9 @@ def test_a_phone_shows_tabs_and_never_scrolls_sideways(visit: Open) -> None:
     assert sideways(one) == 0
     one.open_first()
     for tab in ("read", "match", "memory", "prompt"):
-        one.page.click(f"#panel-tab-{tab}")
-        one.page.wait_for_selector("#panel .body:not([aria-busy])")
-        body = "(() => { const b = document.querySelector('#panel .body'); return b.scrollWidth - b.clientWidth; })()"
-        assert (sideways(one), one.page.evaluate(body)) == (0, 0), tab
+        one.tab(tab)
+        inside = one.page.locator("#panel .body").evaluate("(body) => body.scrollWidth - body.clientWidth")
+        assert (sideways(one), inside) == (0, 0), tab
     one.page.go_back()
     one.page.wait_for_selector("#panel", state="hidden")
 
@@ -372,7 +368,8 @@ def test_nothing_moves_for_a_reader_who_wants_less_motion(visit: Open) -> None:
     moving = one.page.evaluate(
         """[...document.querySelectorAll("*")].filter((node) => {
           const style = getComputedStyle(node);
-          return style.animationName !== "none" || (style.transitionDuration !== "0s" && style.transitionProperty !== "none");
+          const changes = style.transitionDuration !== "0s" && style.transitionProperty !== "none";
+          return changes || style.animationName !== "none";
         }).length"""
     )
     assert moving == 0
@@ -393,8 +390,7 @@ def test_axe_finds_nothing_serious(visit: Open, scheme: str) -> None:
     problems += serious("results")
     one.open_first()
     for tab in ("read", "match", "memory", "prompt"):
-        one.page.click(f"#panel-tab-{tab}")
-        one.page.wait_for_selector("#panel .body:not([aria-busy])")
+        one.tab(tab)
         problems += serious(tab)
     one.page.click("#helper")
     problems += serious("help")

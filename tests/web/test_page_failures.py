@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import page_stub
 import pytest
-from conftest import Served, Visit
-
-Open = Callable[..., Visit]
+from page_visit import Open, Served
 
 RECORD = """() => {
   window.seen = new Set();
@@ -94,7 +90,9 @@ def test_without_a_key_the_page_says_so_and_offers_to_enter_one(visit: Open, ser
     ("status", "says"),
     [(429, "Too many requests"), (503, "full or shutting down"), (500, "failed"), (400, "refused")],
 )
-def test_a_refusal_is_said_and_can_be_tried_again(visit: Open, served: Served, status: int, says: str) -> None:
+def test_a_refusal_is_said_and_can_be_tried_again(
+    visit: Open, served: Served, status: int, says: str
+) -> None:
     served.faults.status["/search"] = (status, {}, "because <b>of this</b>")
     one = visit(failures_expected=True)
     one.search("sort")

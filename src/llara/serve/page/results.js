@@ -174,9 +174,9 @@ export class Board {
       el(
         "p",
         { class: "snippet", dir: "auto" },
-        start > 0 ? "… " : "",
+        start > 0 ? "…\u00a0" : "",
         marked(pieces(hit.text, textMarks, start, end)),
-        end < hit.text.length ? " …" : "",
+        end < hit.text.length ? "\u00a0…" : "",
       ),
       el("p", { class: "meta" }, el("span", { class: "score" }, score(hit.score)), el("span", { class: "elsewhere" })),
     );
