@@ -14,6 +14,7 @@ from llara.config import FinetuneConfig
 from llara.files import atomic_directory
 from llara.finetune.card import model_card
 from llara.finetune.trainer import FinetuneTrainer
+from llara.lexicon import copy_lexicon
 from llara.model import save_retriever
 from llara.modules import centers_of
 from llara.settings import to_dict
@@ -66,6 +67,7 @@ def write_model(
                 centers=centers_of(retriever.encoder),
                 title_separator=config.pairs.title_separator,
             )
+            copy_lexicon(history["model"], directory)
         content = json.dumps(training, indent=1, ensure_ascii=False) + "\n"
         (directory / "training.json").write_text(content, encoding="utf-8")
         card = model_card(training, adapter_only=adapter_only)
