@@ -35,16 +35,17 @@ class Shot:
     tab: str | None = None
 
 
-SHOTS = [
-    Shot("page-home", 1280, 800, address="?"),
+DOCS = [
     Shot("page-results", 1440, 900),
-    Shot("page-results-dark", 1440, 900, dark=True),
     Shot("page-match", 1440, 900, open_hit=True, tab="match"),
-    Shot("page-read-dark", 1440, 900, open_hit=True, dark=True),
-    Shot("page-memory", 1440, 900, address="&inspect=query"),
     Shot("page-memory-dark", 1440, 900, address="&inspect=query", dark=True),
-    Shot("page-prompt", 1440, 1000, address="&inspect=query&tab=prompt"),
     Shot("page-phone", 390, 844),
+]
+OTHERS = [
+    Shot("page-home", 1280, 800, address="?"),
+    Shot("page-results-dark", 1440, 900, dark=True),
+    Shot("page-read-dark", 1440, 900, open_hit=True, dark=True),
+    Shot("page-prompt", 1440, 1000, address="&inspect=query&tab=prompt"),
     Shot("page-phone-match", 390, 844, open_hit=True, tab="match", dark=True),
     Shot("page-chinese", 1440, 900, language="zh-CN"),
 ]
@@ -82,7 +83,7 @@ def take(browser: Browser, url: str, query: str, shot: Shot) -> bytes:
 
 
 def reduced(png: bytes) -> bytes:
-    """The same picture in at most 256 colours: text and flat colour look as before, in a third of the size."""
+    """The same picture in at most 256 colours: text and flat colour look the same, in a third of the size."""
     colours = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     out = io.BytesIO()
     colours.save(out, "PNG", optimize=True)
@@ -96,18 +97,18 @@ def main() -> None:
     parser.add_argument("url", help="of a running llara serve")
     parser.add_argument("--query", default="how do I open a file", help="what to search for")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder to write to")
-    parser.add_argument(
-        "--only", nargs="*", metavar="NAME", help="some of the pictures: " + ", ".join(s.name for s in SHOTS)
-    )
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="these pictures")
+    parser.add_argument("--all", action="store_true", help="those that the docs do not show, too")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser's executable")
     options = parser.parse_args()
+    shots = [*DOCS, *(OTHERS if options.all or options.only else [])]
+    if options.only:
+        shots = [shot for shot in shots if shot.name in options.only]
     options.out.mkdir(parents=True, exist_ok=True)
     url = options.url.rstrip("/") + "/"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
-        for shot in SHOTS:
-            if options.only and shot.name not in options.only:
-                continue
+        for shot in shots:
             png = reduced(take(browser, url, options.query, shot))
             (options.out / f"{shot.name}.png").write_bytes(png)
             warning = "  more than the docs should carry" if len(png) > LIMIT_BYTES else ""
