@@ -34,10 +34,11 @@ def test_while_an_answer_is_awaited_no_old_hit_can_be_taken_for_it(visit: Open, 
     served.faults.delay = {"sort slowly": 1.2}
     one = visit()
     one.search("timezone")
+    one.page.wait_for_selector(".expected")
     one.page.fill("#query", "sort slowly")
     assert one.page.get_attribute("#results", "aria-busy") == "true"
     one.page.wait_for_selector(".bone")
-    assert one.page.locator(".hit").count() == 0
+    assert one.page.locator(".hit, .expected:visible").count() == 0
     one.page.wait_for_selector('.hit[data-id="howto/sorting"]')
 
 

@@ -4,6 +4,7 @@ import { addressOf, readAddress } from "./address.js";
 import { api, key } from "./api.js";
 import { askKey, openHelp } from "./dialogs.js";
 import { $, el } from "./dom.js";
+import { fadeExpects, hideExpects, showExpects } from "./expects.js";
 import { MODES, showFacts, showOthers, showWays } from "./facts.js";
 import { listen } from "./keyboard.js";
 import { kept, language, switchLanguage, t, translate } from "./language.js";
@@ -13,7 +14,6 @@ import { Board } from "./results.js";
 
 const PAUSE_MS = 140; // typing pauses longer than this are questions
 const SESSION_MS = 3000; // typing on within this time is the same question: one step of the back button
-const EXPECTED_WORDS = 10;
 
 let info = null;
 let available = MODES; // until /info says what there is
@@ -94,13 +94,13 @@ async function drawSearch() {
   running = new AbortController();
   const { signal } = running;
   clearNotice();
-  $("expects").setAttribute("aria-busy", "true");
   if (!q.trim()) {
     board.clear();
-    $("expects").hidden = true;
+    hideExpects();
     $("spoken").textContent = "";
     return;
   }
+  fadeExpects();
   if (modes.length) board.begin(modes, available, k);
   let failure = null;
   const ask = async (mode) => {
@@ -117,39 +117,13 @@ async function drawSearch() {
   if (mine !== round) return;
   if (modes.length) board.finish();
   if (failure) {
-    $("expects").hidden = true;
+    hideExpects();
     fail(failure);
     return;
   }
   $("spoken").textContent = modes.length ? board.summary() : "";
   drawPanel();
-  drawExpects(mine, signal);
-}
-
-/** The words that the query's vector expects, as a line below the query. */
-async function drawExpects(mine, signal) {
-  const line = $("expects");
-  let inspection;
-  try {
-    inspection = await api.inspect(state.q, signal);
-  } catch {
-    if (mine === round) line.hidden = true; // the hits are there; the inspector will say what is wrong
-    return;
-  }
-  if (mine !== round) return;
-  const words = inspection.roles.next.words.slice(0, EXPECTED_WORDS);
-  const most = Math.max(...words.map(({ weight }) => weight), Number.MIN_VALUE);
-  const chips = words.map(({ word, weight, in_text: known }) =>
-    el(
-      "span",
-      { class: "expected", "data-known": known ? "yes" : "no", vars: { w: Math.max(0, weight / most).toFixed(3) } },
-      word,
-    ),
-  );
-  const button = el("button", { type: "button", id: "inspect", onclick: inspectQuery }, t("inspectQuery"));
-  line.replaceChildren(el("span", { class: "label" }, t("expects")), el("span", { class: "words" }, chips), button);
-  line.removeAttribute("aria-busy");
-  line.hidden = words.length === 0;
+  showExpects(q, { signal, stillMatters: () => mine === round, inspect: inspectQuery });
 }
 
 function drawPanel() {
@@ -239,7 +213,7 @@ function typed() {
   running.abort();
   drawn.search = null;
   board.fade();
-  $("expects").setAttribute("aria-busy", "true");
+  fadeExpects();
   clearTimeout(pause);
   pause = setTimeout(ask, PAUSE_MS);
 }
