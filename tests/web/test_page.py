@@ -149,6 +149,18 @@ def test_only_the_modes_of_the_index_are_offered_and_how_to_get_the_others(
     assert {mode for mode, _ in served.faults.asked} == {"dense"}
 
 
+def test_more_hits_are_shown_on_demand(visit: Open) -> None:
+    query = "open sort number error thread network date text python"
+    one = visit()
+    one.search(query)
+    assert len(one.ids("dense")) == 10
+    one.page.click("#column-dense .foot button")
+    one.settle()
+    assert one.ids("dense") == expected(query, "dense", 20)
+    assert len(one.ids("dense")) > 10
+    assert parse_qs(urlsplit(one.page.url).query)["k"] == ["20"]
+
+
 def test_nothing_found_is_said(visit: Open) -> None:
     one = visit()
     one.search("zzzzz")

@@ -52,6 +52,7 @@ def test_the_page_works_on_the_real_server(browser: Browser, url: str, index: Pa
     query = "打开 a file 🐍 in python"
     one = open_page(browser, url)
     one.search(query)
+    assert one.page.text_content("#notice") == ""
     searcher = Searcher.open(index)
     for mode in ("dense", "bm25", "hybrid"):
         assert one.ids(mode) == [hit.id for hit in searcher.search([query], 10, mode=mode)[0]]
