@@ -17,6 +17,7 @@ Read the package in this order; a module imports only from those before it:
     slots        the one module of ours inside a model, for eight-words only
     modules      what sentence-transformers reads in a model directory
     model        model directories: load, convert, save
+    report       numbers -> tables, charts, a page
     training     what every training run has: its directory, checkpoints, progress
     adapt        the paper, last of four: EBAE and EBAR training
 
@@ -28,7 +29,6 @@ Read the package in this order; a module imports only from those before it:
     lexical      BM25
     search       queries -> hits, dense and lexical
     significance is a difference more than chance?
-    report       numbers -> tables, charts, a page
     evaluate     runs -> measures
     mine         hard negatives from a search
     finetune     contrastive training

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llara.files import write_text_atomic
+from llara.report.text import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,10 +91,10 @@ def save(path: Path, figure: Figure, label: str) -> None:
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """Draw with matplotlib's own defaults, whatever the user's matplotlibrc says."""
+    """Draw with matplotlib's own defaults, whatever the user's matplotlibrc says, and a $ as a $."""
     import matplotlib.style
 
-    with matplotlib.style.context("default", after_reset=True):
+    with matplotlib.style.context(["default", {"text.parse_math": False}], after_reset=True):
         yield
 
 
@@ -102,7 +103,9 @@ def _drawn(figure: Figure, label: str, *, font: str) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), warnings.catch_warnings():
+        # Of a script that its own font lacks only the width is unknown: the reader's browser draws it.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -111,7 +114,7 @@ def _drawn(figure: Figure, label: str, *, font: str) -> str:
     svg = re.sub(
         r'(font: [^;"]*?px) [^;"]*', rf"\1 {font.replace('inherit', 'system-ui')}", svg
     )  # older matplotlib
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escaped(label)}"', 1)
 
 
 def _coloured(svg: str, colours: Mapping[str, str]) -> str:
