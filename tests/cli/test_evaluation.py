@@ -261,5 +261,5 @@ def test_a_measure_that_cannot_be_read_is_told_in_words(capsys: Capture) -> None
 
 def test_the_headline_of_a_tie_names_both() -> None:
     assert main(["evaluate", "--model", "run:good.trec", "--dataset", "data", "--out", "out"]) == 0
-    page = Path("out/table.html").read_text(encoding="utf-8")
+    page = Path("out/report.html").read_text(encoding="utf-8")
     assert "run:good.trec and BM25 reach nDCG@10 0.500 on data." in page

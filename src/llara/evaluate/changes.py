@@ -66,6 +66,7 @@ def change_histogram(pair: Pair, measure: str, title: str) -> Histogram | None:
         math.floor(min(*values, 0.0) / farthest * _BARS), math.ceil(max(*values, 0.0) / farthest * _BARS) + 1
     )
     edges = places * (farthest / _BARS)  # 0 is one of them
+    edges[0], edges[-1] = min(edges[0], *values), max(edges[-1], *values)  # whatever was lost by rounding
     counts, _ = np.histogram(values, bins=edges)
     return Histogram(
         title, edges.tolist(), counts.tolist(), f"change of {measure}", "queries", is_signed=True
@@ -98,8 +99,8 @@ def _counts(pair: Pair, measure: str) -> str:
     better, worse = sum(value > 0 for value in values), sum(value < 0 for value in values)
     return (
         f"By {measure}, {better:,} queries got better, {worse:,} worse, and "
-        f"{len(values) - better - worse:,} stayed. Here are those that moved farthest; unfold one to see what "
-        "each system found."
+        f"{len(values) - better - worse:,} stayed. Here are those that moved farthest; unfold one to see "
+        "what each system found."
     )
 
 

@@ -137,7 +137,10 @@ def _key_figures(
     figures = {"steps": f"{training['steps']:,}", "queries": f"{training['queries']:,}"}
     if seconds and (taken := seconds[-1][1]) > 0:
         drawn = seconds[-1][0] * training["queries_per_step"]
-        figures |= {"training took": time_words(taken), "queries a second": f"{drawn / taken:,.1f}"}
+        figures |= {
+            "last round took" if config.rounds > 1 else "training took": time_words(taken),
+            "queries a second": f"{drawn / taken:,.1f}",
+        }
     if losses:
         figures["loss at the end"] = f"{losses[-1][1]:.2f}"
     if best:
@@ -161,15 +164,15 @@ def _held_out_charts(rounds: Sequence[Log], config: FinetuneConfig) -> list[Curv
 
 def _data(training: Mapping[str, Any], config: FinetuneConfig) -> list[Block]:
     held = training.get("held_out")
-    steps = training["steps"] * training["queries_per_step"]
+    drawn = training["steps"] * training["queries_per_step"]
     return [
         Facts(
             {
                 "Sources": "; ".join(
                     f"{each['data']}: {each['queries']:,} queries" for each in training["sources"]
                 ),
-                "Queries": f"{training['queries']:,}, drawn {steps / training['queries']:.2f} times each"
-                f"{', those held out never' if held else ''}",
+                "Queries": f"{training['queries']:,}; {drawn:,} draws of them were trained on"
+                f"{' in the last round' if config.rounds > 1 else ''}{', none held out' if held else ''}",
                 "Passages": f"{training['passages']:,} distinct ones",
                 "Hard negatives": f"{training['negatives_a_query']:.1f} a query in the data; "
                 f"up to {config.pairs.negatives} a query and step",

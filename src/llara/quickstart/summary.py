@@ -147,7 +147,7 @@ def page(results: Results, out: Path) -> report.Report:
     from llara.evaluate.tables import group_tables, groups, table_of_differences
 
     first, collection = MEASURES[0], results.test.streamed("test")
-    rows = {name: replace(results.evaluations[name], name=name) for name in ROWS}
+    rows = {name: replace(results.evaluations[name], name=name, dataset="", split=None) for name in ROWS}
     (group,) = groups(list(rows.values()))
     (table,) = group_tables(group, ())
     ours = (ADAPTED, FINETUNED)

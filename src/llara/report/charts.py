@@ -30,7 +30,8 @@ _WIDE = 6.0
 _MOST_POINTS = 250
 _LEAST_TO_SMOOTH = 20
 _SMOOTH_SHARE = 20  # the mean is over this part of a curve
-_LABEL_CHARACTERS = 60
+_LABEL_CHARACTERS, _TITLE_CHARACTERS, _ROW_CHARACTERS = 60, 44, 24
+_LETTER_POINTS = 6.0  # the width of a bold letter
 _BETTER, _WORSE = COLOURS[2], COLOURS[1]
 
 
@@ -54,7 +55,7 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line through (x, y), named at its end. ``marked`` is an x to point at, with what stands there."""
+    """A line through (x, y), its name and last value over the chart; ``marked``: an x to point at, why."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -134,41 +135,40 @@ def running_mean(values: Sequence[float], width: int) -> list[float]:
 def _curves(chart: Curves) -> str:
     figure = new_figure(height=_PANEL_HEIGHT, width=_PANEL_WIDTH)
     axes = figure.subplots()
-    _frame(axes, chart.title, chart.x, chart.y)
-    axes.margins(y=0.16)
     drawn = [curve for curve in chart.curves if curve.points]
-    last = sorted(curve.points[-1][1] for curve in drawn)
+    _frame(axes, chart.title, chart.x, chart.y, has_labels=any(map(_ends, drawn)))
+    axes.locator_params(axis="x", integer=True)
+    room = 0.0
     for number, curve in enumerate(drawn):
         colour = COLOURS[number % len(COLOURS)]
         points = thinned(curve.points)
-        steps, values = zip(*points, strict=True)
+        places, values = zip(*points, strict=True)
         if _is_smoothed(curve):
-            axes.plot(steps, values, color=colour, linewidth=0.9, alpha=0.35)
+            axes.plot(places, values, color=colour, linewidth=0.9, alpha=0.4)
             values = tuple(running_mean(values, max(3, len(points) // _SMOOTH_SHARE)))
         axes.plot(
-            steps, values, "-" if len(points) > 1 else "o",
+            places, values, "-" if len(points) > 1 else "o",
             color=colour, linewidth=1.8, solid_capstyle="round", markersize=5,
         )  # fmt: skip
-        highest = curve.points[-1][1] == last[-1]
-        if curve.name:
-            axes.annotate(
-                f"{curve.name} {curve.points[-1][1]:.2f}",
-                (steps[-1], values[-1]), (-2, 6 if highest else -13), textcoords="offset points",
-                ha="right", color=colour, fontsize=9, fontweight="bold",
-            )  # fmt: skip
         if curve.marked is not None:
-            place, said = curve.marked
-            value = dict(curve.points)[place]
-            is_right = place > (curve.points[0][0] + curve.points[-1][0]) / 2
-            axes.plot([place], [value], "o", color=colour, markersize=8, markerfacecolor="none", linewidth=2)
-            axes.annotate(
-                said, (place, value), (-7 if is_right else 7, -14), textcoords="offset points",
-                ha="right" if is_right else "left", color=INK, fontsize=9,
-            )  # fmt: skip
+            place = curve.marked[0]
+            axes.plot([place], [dict(curve.points)[place]], "o", color=colour, markersize=9, fillstyle="none")
+        axes.annotate(
+            _ends(curve), (0, 1), (room, 5), xycoords="axes fraction", textcoords="offset points",
+            color=colour, fontsize=9, fontweight="bold",
+        )  # fmt: skip
+        room += _LETTER_POINTS * len(_ends(curve)) + 14
     if chart.from_zero:
         axes.set_ylim(bottom=0)
     names = ", ".join(curve.name or chart.y for curve in drawn)
     return embed(figure, f"{chart.title}: {names} over {chart.x}s")
+
+
+def _ends(curve: Curve) -> str:
+    """What is said of a curve over the chart, where no line is in the way."""
+    last = f"{curve.name} {curve.points[-1][1]:.2f}" if curve.name else ""
+    marked = f"\u25cb {curve.marked[1]}" if curve.marked else ""
+    return clean("  ".join(filter(None, [last, marked])))
 
 
 def _is_smoothed(curve: Curve) -> bool:
@@ -225,7 +225,7 @@ def _several_data_sets(chart: Intervals) -> str:
             [value.mean for _, value in found], [row for row, _ in found], marker,
             color=colour, markersize=5, label=_label(name),
         )  # fmt: skip
-    axes.set_yticks(range(len(values)), [_label(label) for label in values])
+    axes.set_yticks(range(len(values)), [_label(label, _ROW_CHARACTERS) for label in values])
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(values) - 0.5, -0.5)
     _set_measure_axis(axes, chart, [value for systems in values.values() for value in systems.values()])
@@ -247,20 +247,22 @@ def _histogram(chart: Histogram) -> str:
     return embed(figure, f"{chart.title}: {chart.y} by {chart.x}")
 
 
-def _frame(axes: Axes, title: str, x: str, y: str) -> None:
+def _frame(axes: Axes, title: str, x: str, y: str, *, has_labels: bool = False) -> None:
     quiet(axes)
-    axes.set_title(_label(title), loc="left", fontsize=10, color=INK)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_title(
+        _label(title, _TITLE_CHARACTERS), loc="left", fontsize=10, color=INK, pad=20 if has_labels else 6
+    )
+    axes.set_xlabel(clean(x))
+    axes.set_ylabel(clean(y))
 
 
-def _label(name: str) -> str:
+def _label(name: str, characters: int = _LABEL_CHARACTERS) -> str:
     """A name as it fits into a chart: of a long one, such as a path, its end.
 
     >>> _label("a" * 70) == "..." + "a" * 57
     True
     """
-    name = clean(name) if len(name) <= _LABEL_CHARACTERS else "..." + clean(name[3 - _LABEL_CHARACTERS :])
+    name = clean(name) if len(name) <= characters else "..." + clean(name[3 - characters :])
     return f"\u200b{name}" if name.startswith("_") else name  # matplotlib hides those from its legends
 
 
@@ -268,4 +270,4 @@ def _set_measure_axis(axes: Axes, chart: Intervals, values: Sequence[Interval]) 
     """From 0, or from below if a value is (a correlation may be)."""
     high, low = max(value.high for value in values), min(value.low for value in values)
     axes.set_xlim(min(0.0, 1.08 * low), 1.12 * max(high, 0.0) + 0.02)
-    axes.set_xlabel(f"{chart.measure}, with its 95% interval")
+    axes.set_xlabel(f"{clean(chart.measure)}, with its 95% interval")

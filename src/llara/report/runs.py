@@ -124,7 +124,7 @@ def time_words(seconds: float) -> str:
     """A duration as people say it.
 
     >>> time_words(4.2), time_words(90), time_words(7300)
-    ('4.2 s', '1 min 30 s', '2 h 2 min')
+    ('4.2 s', '1 min 30 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.1f} s"

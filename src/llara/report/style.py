@@ -49,7 +49,7 @@ tr.ours { background: var(--wash); }
 .figures div { background: var(--card); border: 1px solid var(--grid); border-radius: 10px;
   padding: .7rem .9rem; }
 .figures dt { font-size: .8rem; }
-.figures dd { font-size: 1.3rem; font-weight: 600; letter-spacing: -.01em;
+.figures dd { font-size: 1.15rem; font-weight: 600; letter-spacing: -.01em;
   font-variant-numeric: tabular-nums; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem;
   margin: 0 0 1rem; }

@@ -5,6 +5,7 @@ Text stays text, and the same chart is the same bytes from run to run: no date, 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import warnings
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llara.files import write_text_atomic
-from llara.report.text import escaped
+from llara.report.text import clean, escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,8 +75,14 @@ def quiet(axes: Axes, *, grid: Literal["x", "y"] = "y", strength: float = 1.0) -
 
 
 def embed(figure: Figure, label: str) -> str:
-    """The figure as an ``<svg>`` element without a size of its own, coloured by the page it stands in."""
-    svg = _coloured(_drawn(figure, label, font="inherit"), _VARIABLES)
+    """The figure as an ``<svg>`` element without a size of its own, coloured by the page it stands in.
+
+    Its ids are those of no other figure of the page.
+    """
+    svg = _drawn(figure, label, font="inherit")
+    prefix = hashlib.sha256(svg.encode("utf-8")).hexdigest()[:8]
+    svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>c{prefix}-", svg)
+    svg = _coloured(svg, _VARIABLES)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     return re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
 
@@ -102,6 +109,7 @@ def _drawn(figure: Figure, label: str, *, font: str) -> str:
     """The figure as an ``<svg>`` element in stand-in colours, its text in ``font``."""
     import matplotlib
 
+    label = clean(label)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), warnings.catch_warnings():
         # Of a script that its own font lacks only the width is unknown: the reader's browser draws it.
