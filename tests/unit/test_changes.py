@@ -146,7 +146,7 @@ def test_the_table_of_differences_is_what_llara_compare_says() -> None:
         assert row.cells[0].text == f"{one.difference:+.3f}"
         assert row.cells[0].about == f"{one.interval[0]:+.3f} to {one.interval[1]:+.3f}"
         assert [cell.text for cell in row.cells[1:3]] == [f"{one.p_value:.4f}", f"{one.p_holm:.4f}"]
-        assert row.cells[4].text == f"{one.wins} / {one.ties} / {one.losses}"
+        assert row.cells[4].text == f"{one.wins}\u00a0/\u00a0{one.ties}\u00a0/\u00a0{one.losses}"
 
 
 def test_a_page_of_many_systems_and_long_texts_stays_small_and_says_what_it_leaves_out() -> None:

@@ -10,6 +10,7 @@ from llara import report
 from llara.errors import OutputError
 from llara.report import (
     Answer,
+    Block,
     Cell,
     Charts,
     Column,
@@ -42,7 +43,7 @@ HOSTILE = "<i>'1'&\"$x$ ]]>\u7ffc"
 def every_block(word: str) -> Report:
     """A page with every kind of block, in which every text is ``word``."""
     interval = Interval(0.4, 0.3, 0.5)
-    blocks = [
+    blocks: list[Block] = [
         Heading(word),
         Text([word]),
         Text([word], is_faint=True),
@@ -142,8 +143,8 @@ def test_facts_without_a_value_are_left_out() -> None:
 
 def test_better_and_worse_are_told_apart_without_colours() -> None:
     text = text_of(Report("T", "F", [Section("s", [Example("q", {}, change=c) for c in (0.25, -0.5)])]))
-    assert "\u25b2 +0.250 q" in text
-    assert "\u25bc -0.500 q" in text
+    assert "+0.250 q" in text
+    assert "-0.500 q" in text
 
 
 def test_losses_of_adaptation_and_fine_tuning_have_their_own_names_and_units() -> None:

@@ -68,9 +68,8 @@ def change_histogram(pair: Pair, measure: str, title: str) -> Histogram | None:
     edges = places * (farthest / _BARS)  # 0 is one of them
     edges[0], edges[-1] = min(edges[0], *values), max(edges[-1], *values)  # whatever was lost by rounding
     counts, _ = np.histogram(values, bins=edges)
-    return Histogram(
-        title, edges.tolist(), counts.tolist(), f"change of {measure}", "queries", is_signed=True
-    )
+    x = f"{measure} less that of {pair.before.name}"
+    return Histogram(title, edges.tolist(), counts.tolist(), x, "queries", is_signed=True)
 
 
 def change_blocks(pairs: Sequence[Pair], measure: str) -> list[Block]:

@@ -109,7 +109,7 @@ def _differences(group: Group) -> list[Block]:
         title = f"{name}{f' on {label}' if len(group.datasets) > 1 else ''}"
         charts.append(change_histogram(Pair(by[first], by[name]), measure, title))
     drawn = [chart for chart in charts if chart is not None]
-    said = f"Of each query, {measure} less that of {group.systems[0]}; queries that stayed are left out."
+    said = "How many queries moved, and how far; those that stayed are left out."
     histograms: list[Block] = [Charts(drawn[:_MOST_HISTOGRAMS]), Text([said], is_faint=True)] if drawn else []
     return [difference_table(group, measure), *histograms]
 

@@ -197,22 +197,20 @@ def difference_table(group: Group, measure: str) -> Table:
         for first, label, name, by in tests_of(group, measure)
     }
     several = len(group.datasets) > 1
-    rows = {
-        f"{label}: {name}" if several else name: found
-        for (label, name), found in differences_of(measure, pairs, alpha=LEVEL).items()
-    }
+    found = differences_of(measure, pairs, alpha=LEVEL)
+    rows = [(f"on {label}" if several else "", difference) for (label, _), difference in found.items()]
     return table_of_differences(rows, corner=f"{measure}, against {group.systems[0]}")
 
 
-def table_of_differences(rows: Mapping[str, Difference], *, corner: str) -> Table:
-    """Name -> a difference, which was tested together with the others."""
+def table_of_differences(rows: Sequence[tuple[str, Difference]], *, corner: str) -> Table:
+    """Differences that were tested together, each under the name of its run and with a remark."""
     return Table(
         title="",
         corner=corner,
         columns=[Column(name) for name in ("difference", "p", "p, Holm", "d", "better / same / worse")],
         rows=[
             Row(
-                name,
+                each.run,
                 [
                     Cell(
                         f"{each.difference:+.3f}",
@@ -222,10 +220,11 @@ def table_of_differences(rows: Mapping[str, Difference], *, corner: str) -> Tabl
                     Cell(_p(each.p_value)),
                     Cell(_p(each.p_holm)),
                     Cell(f"{each.effect_size:+.2f}"),
-                    Cell(f"{each.wins:,} / {each.ties:,} / {each.losses:,}"),
+                    Cell(f"{each.wins:,}\u00a0/\u00a0{each.ties:,}\u00a0/\u00a0{each.losses:,}"),
                 ],
+                about=about,
             )
-            for name, each in rows.items()
+            for about, each in rows
         ],
         notes=[
             "Differences with 95% bootstrap intervals over queries; p: paired randomisation test, two-sided; "

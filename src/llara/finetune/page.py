@@ -89,12 +89,13 @@ def mined_before(train: Sequence[str | Path]) -> list[dict[str, Any]]:
     Raises:
         OSError, ValueError: what stands there cannot be read.
     """
-    files = [Path(source).with_suffix(".mining.json") for source in map(str, train)]
-    found = [(file, json.loads(file.read_text(encoding="utf-8"))) for file in files if file.is_file()]
-    return [
-        {"data": [str(file.with_name(file.name.replace(".mining.json", "")))], "counts": each["counts"]}
-        for file, each in found
-    ]
+    found = []
+    for source in map(Path, train):
+        facts = source.with_suffix(".mining.json")
+        if source.is_file() and facts.is_file():
+            counts = json.loads(facts.read_text(encoding="utf-8"))["counts"]
+            found.append({"data": [str(source)], "counts": counts})
+    return found
 
 
 def _rounds(log: Log) -> list[Log]:

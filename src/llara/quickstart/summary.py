@@ -155,14 +155,12 @@ def page(results: Results, out: Path) -> report.Report:
     differences = differences_of(
         first,
         {
-            f"{after} against {before}": (
-                after, before, rows[after].per_query[first], rows[before].per_query[first]
-            )
+            (after, before): (after, before, rows[after].per_query[first], rows[before].per_query[first])
             for after, before in PAIRS
         },
     )  # fmt: skip
     changed = [Pair(rows[before], rows[after], collection) for after, before in CHANGES]
-    histograms = [change_histogram(pair, first, pair.title) for pair in changed]
+    histograms = [change_histogram(pair, first, pair.after.name) for pair in changed]
     return report.Report(
         title="A language model learns to search",
         finding=_finding(results),
@@ -172,7 +170,9 @@ def page(results: Results, out: Path) -> report.Report:
             report.Section(
                 "What differs, and how surely",
                 [
-                    table_of_differences(differences, corner=first),
+                    table_of_differences(
+                        [(f"against {each.against}", each) for each in differences.values()], corner=first
+                    ),
                     report.Charts([chart for chart in histograms if chart]),
                 ],
             ),

@@ -252,8 +252,8 @@ def _frame(axes: Axes, title: str, x: str, y: str, *, has_labels: bool = False) 
     axes.set_title(
         _label(title, _TITLE_CHARACTERS), loc="left", fontsize=10, color=INK, pad=20 if has_labels else 6
     )
-    axes.set_xlabel(clean(x))
-    axes.set_ylabel(clean(y))
+    axes.set_xlabel(_label(x))
+    axes.set_ylabel(_label(y))
 
 
 def _label(name: str, characters: int = _LABEL_CHARACTERS) -> str:

@@ -136,8 +136,8 @@ def _example(example: Example) -> str:
     content = f"<div class='columns'>{columns}</div>"
     if example.change is None:
         return f"<article><h3>{escaped(example.question)}</h3>{content}</article>"
-    kind, sign = ("better", "\u25b2") if example.change > 0 else ("worse", "\u25bc")
-    summary = f"<b class='{kind}'>{sign} {example.change:+.3f}</b> {escaped(example.question)}"
+    kind = "better" if example.change > 0 else "worse"
+    summary = f"<b class='{kind}'>{example.change:+.3f}</b> {escaped(example.question)}"
     return f"<details class='example'><summary>{summary}</summary>{content}</details>"
 
 

@@ -11,7 +11,7 @@ __all__ = ["Cell", "Column", "Row", "Table", "table_html", "table_markdown"]
 
 SIGNIFICANT = "\u2020"  # a dagger
 
-_MANY_COLUMNS = 4  # with more a page's table is set closer, and may be wider than the text
+_MANY_COLUMNS = 5  # with more a page's table is set closer, and may be wider than the text
 
 
 @dataclass(frozen=True, slots=True)
