@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 4.3, 2.6  # inches: about 400 pixels, so that text keeps its size on a phone
-_WIDE = 6.0
+_WIDE = 5.0
 _MOST_POINTS = 250
 _LEAST_TO_SMOOTH = 20
 _SMOOTH_SHARE = 20  # the mean is over this part of a curve
@@ -206,7 +206,7 @@ def _several_data_sets(chart: Intervals) -> str:
     """A row a data set with the systems in it, in the order given."""
     values = chart.values
     names = list(dict.fromkeys(name for systems in values.values() for name in systems))
-    columns = max(1, min(len(names), int(75 / max(len(_label(name)) + 6 for name in names))))
+    columns = max(1, min(len(names), int(62 / max(len(_label(name)) + 6 for name in names))))
     legend = 0.2 * -(-len(names) // columns)
     figure = new_figure(height=0.7 + legend + len(values) * (0.22 + 0.13 * len(names)), width=_WIDE)
     axes = figure.subplots()

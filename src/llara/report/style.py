@@ -19,6 +19,7 @@ h3 { font-size: 1.02rem; margin: 1.4rem 0 .6rem; }
 h2 + h3, article > h3, .table > h3 { margin-top: 0; }
 h4 { font-size: .8rem; margin: 0 0 .4rem; color: var(--faint); font-weight: 600; }
 p { margin: .5rem 0; }
+h1, h2, h3, h4, p, summary { overflow-wrap: anywhere; }
 .finding { font-size: 1.15rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -57,7 +58,7 @@ tr.ours { background: var(--wash); }
 .charts figure:only-child { max-width: 27rem; }
 figure { margin: 0 0 1rem; padding: .8rem; background: var(--card); border: 1px solid var(--grid);
   border-radius: 10px; }
-figure svg { display: block; width: 100%; max-width: 46rem; height: auto; margin: 0 auto; }
+figure svg { display: block; width: 100%; max-width: 40rem; height: auto; margin: 0 auto; }
 article { background: var(--card); border: 1px solid var(--grid); border-radius: 10px; padding: 1rem 1.2rem;
   margin: 0 0 1rem; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 1.2rem; }
@@ -83,7 +84,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 pre { background: var(--card); border: 1px solid var(--grid); border-radius: 8px; padding: .7rem .9rem;
   overflow-x: auto; margin: .5rem 0; }
 @media (max-width: 34rem) { main { padding: 1.4rem .9rem 3rem; } h1 { font-size: 1.5rem; }
-  th, td { padding: .45rem .5rem; } figure { padding: .5rem; }
+  th, td { padding: .45rem .5rem; } tbody th { min-width: 7rem; overflow-wrap: anywhere; }
+  figure { padding: .5rem; }
   dl:not(.figures) { grid-template-columns: 1fr; gap: 0; } dl:not(.figures) dd { margin: 0 0 .5rem; }
   .figures dd { font-size: 1.1rem; } }
 @media print { :root { --paper: #fff; --card: #fff; color-scheme: light; } body { font-size: 10.5pt; }
