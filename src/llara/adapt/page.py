@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def page(
                 if taken
                 else {}
             ),
-            **{f"{_NAMES[term]} at the end": f"{curve_of(log, term)[-1][1]:.2f}" for term in terms},
+            **{f"{_NAMES[term]}, last": f"{curve_of(log, term)[-1][1]:.2f}" for term in terms},
         },
         sections=[
             Section(
@@ -90,7 +91,7 @@ def page(
             *made_with(
                 run,
                 training["versions"],
-                [f"llara encode --model {out} --input SOURCE --role document --out vectors"],
+                [f"llara encode --model {quote(str(out))} --input SOURCE --role document --out vectors"],
             ),
         ],
     )

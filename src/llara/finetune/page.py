@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from llara.config import FinetuneConfig
@@ -68,7 +69,7 @@ def page(
             *made_with(
                 run,
                 training["versions"],
-                [f"llara evaluate --model {out} --dataset DATA --out results"],
+                [f"llara evaluate --model {quote(str(out))} --dataset DATA --out results"],
             ),
         ],
     )
@@ -143,7 +144,7 @@ def _key_figures(
             "queries a second": f"{drawn / taken:,.1f}",
         }
     if losses:
-        figures["loss at the end"] = f"{losses[-1][1]:.2f}"
+        figures["loss, last"] = f"{losses[-1][1]:.2f}"
     if best:
         figures[f"{config.held_out.measure}, held out"] = f"{best[1]:.3f}"
     return figures
