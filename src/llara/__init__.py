@@ -17,17 +17,23 @@ Read the package in this order; a module imports only from those before it:
     slots        the one module of ours inside a model, for eight-words only
     modules      what sentence-transformers reads in a model directory
     model        model directories: load, convert, save
+    lexicon      the words that are looked for in vectors
     report       numbers -> tables, charts, a page
     training     what every training run has: its directory, checkpoints, progress
     adapt        the paper, last of four: EBAE and EBAR training
 
     encoder      texts -> vectors, fast; and their smaller forms
+    terms        texts -> the terms that words are counted by
+    words        vectors -> words, by the output head
+    postings     term -> the documents that hold it
+    lexical      search by words: BM25, and the words that vectors hold
     vectors      directories of vectors and their texts, in shards
     engines      where shards run: here, under torchrun, on Ray
     encode       a file of texts -> a directory of vectors
     indexes      vectors -> an index
-    lexical      BM25
-    search       queries -> hits, dense and lexical
+    fusion       several runs -> one
+    search       queries -> hits, by vectors, by words, or both
+    inspect      what a vector holds and expects, and why two texts are alike
     significance is a difference more than chance?
     evaluate     runs -> measures
     mine         hard negatives from a search
@@ -55,6 +61,7 @@ __all__ = [
     "FinetuneConfig",
     "Hit",
     "InputError",
+    "Inspector",
     "LlaraError",
     "MineConfig",
     "MissingExtraError",
@@ -90,6 +97,7 @@ _MODULES = {
     "encoder": ["Encoder"],
     "errors": ["ConfigError", "InputError", "LlaraError", "MissingExtraError", "ModelError", "OutputError"],
     "evaluate": ["evaluate_run"],
+    "inspect": ["Inspector"],
     "indexes": ["add_to_index", "build_index", "delete_from_index", "open_index"],
     "model": ["convert", "load"],
     "search": ["Bm25", "Hit", "Searcher", "read_run", "write_run"],
@@ -113,6 +121,7 @@ if TYPE_CHECKING:
     )
     from llara.evaluate import evaluate_run
     from llara.indexes import add_to_index, build_index, delete_from_index, open_index
+    from llara.inspect import Inspector
     from llara.model import convert, load
     from llara.search import Bm25, Hit, Searcher, read_run, write_run
 

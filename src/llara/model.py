@@ -6,6 +6,7 @@ A directory that llara writes holds
     modules.json, 1_Pooling/, ...                 how sentence-transformers reads an embedding from it
     chat_template.jinja                           SELF and NEXT, chosen by sentence-transformers' ``task``
     llara.json                                    preset, length limit, how titles are joined
+    words.txt                                     common words of the corpus, where llara adapted it
     training.json                                 settings and loss log, where llara trained it
 
 With the ``paper`` preset everything in it is stock: no custom code, no need of this package. A directory
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
+    "LEXICON",
     "MINI",
     "MINI_BASE",
     "convert",
@@ -55,6 +57,7 @@ MINI_BASE = "llara-mini-base"
 MINI = "llara-mini"
 _SHIPPED = {MINI_BASE: "base", MINI: "adapted"}
 FACTS = "llara.json"
+LEXICON = "words.txt"
 
 
 def resolve(name_or_path: str | Path) -> str:
@@ -325,7 +328,7 @@ def title_separator_of(name_or_path: str | Path) -> str | None:
 def fingerprint(name_or_path: str | Path) -> str:
     """SHA-256 over everything that decides a model's vectors: weights, tokenizer, prompts, modules.
 
-    A model card or a training log may change without changing the fingerprint.
+    A model card, a training log or the list of words may change without changing the fingerprint.
     """
     root = Path(resolve(name_or_path))
     if not root.is_dir():
@@ -337,7 +340,7 @@ def fingerprint(name_or_path: str | Path) -> str:
         if p.suffix in {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
     ):
         name = path.relative_to(root).as_posix()
-        if name in {"training.json", "config_sentence_transformers.json"}:
+        if name in {LEXICON, "training.json", "config_sentence_transformers.json"}:
             continue
         digest.update(f"{name}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Search: dense (an index directory and its model) and lexical (BM25), to hits; TREC run files.
+"""Search: by vectors (an index directory and its model), by words, or both, to hits; TREC run files.
 
 Hits are ordered by score and, where scores are equal, as trec_eval orders them: the greater id first.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -19,16 +19,29 @@ from llara.encode import Role, document_text, encode_texts
 from llara.encoder.quantise import cut
 from llara.errors import ConfigError, InputError, ModelError
 from llara.files import write_text_atomic
-from llara.indexes import Index, StoredIndex, open_index
+from llara.fusion import Run, reciprocal_rank_fusion
+from llara.indexes import Found, Index, StoredIndex, best, by_score, open_index
 from llara.lexical import Bm25Index
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Bm25", "Hit", "Run", "Searcher", "check_run_ids", "read_run", "run_from_hits", "write_run"]
+__all__ = [
+    "Bm25",
+    "Hit",
+    "Mode",
+    "Run",
+    "Searcher",
+    "check_run_ids",
+    "read_run",
+    "run_from_hits",
+    "write_run",
+]
 
-Run = dict[str, dict[str, float]]
-"""Query id -> document id -> score."""
+Mode = Literal["dense", "bm25", "lexical", "hybrid"]
+"""By vectors; by words, as BM25 counts them or as the documents' vectors hold them; by both."""
+
+_FUSED = 100  # hits of each search that a hybrid fuses, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +57,26 @@ class Hit:
 
 
 class Searcher:
-    """Dense search over an index directory; where the model is on a GPU, an exact index is searched there,
-    too.
+    """Search over an index directory; where the model is on a GPU, an exact index is searched there, too.
 
     >>> Searcher.open(Path("index")).search(["how do wings stall"], k=3)  # doctest: +SKIP
     """
 
-    def __init__(self, stored: Index, model: SentenceTransformer, *, query_role: Role = "query") -> None:
+    def __init__(
+        self,
+        stored: Index,
+        model: SentenceTransformer,
+        *,
+        query_role: Role = "query",
+        name: str | None = None,
+    ) -> None:
         from llara.encoder import Encoder
 
         self.stored = stored
         self.model = model
+        self.name = name or stored.manifest.model  # where the model is
         self.query_role: Role = query_role
-        self._encoder = Encoder(model)  # one for all threads: choosing a way switches the model's attention
+        self.encoder = Encoder(model)  # one for all threads: choosing a way switches the model's attention
         if isinstance(stored, StoredIndex) and model.device.type == "cuda":
             stored.use_device(str(model.device))
 
@@ -99,26 +119,85 @@ class Searcher:
                 f"{found[:12]}): their vectors cannot be compared. Search with the model that made the index,"
                 f" or encode the documents with {name} and index them again"
             )
-        return cls(stored, load(name, device=device), query_role=query_role)
+        return cls(stored, load(name, device=device), query_role=query_role, name=name)
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """How this index can be searched."""
+        words = self.stored.words if isinstance(self.stored, StoredIndex) else ()
+        return ("dense", *words, *(("hybrid",) if words else ()))
 
     def search(
-        self, queries: Sequence[str], k: int = 10, *, where: str | None = None, batch_size: int = 64
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        mode: Mode = "dense",
+        where: str | None = None,
+        batch_size: int = 64,
     ) -> list[list[Hit]]:
-        """The ``k`` best documents for each query (all of them if there are fewer).
+        """The ``k`` best documents for each query (all of them if there are fewer; by words, all that share
+        one).
+
+        A hybrid fuses the dense search with BM25 by reciprocal ranks, or with lexical search where there
+        is no BM25.
 
         Args:
             where: a filter on metadata, ``year > 2000``, see ``llara.indexes.filters``.
 
         Raises:
-            ConfigError: ``k`` is below 1, or the filter is not one.
+            ConfigError: ``k`` is below 1, the mode is not one of this index's, or the filter is not one.
         """
         _check_k(k)
-        vectors = encode_texts(self._encoder, queries, role=self.query_role, batch_size=batch_size)
+        self._check_mode(mode)
+        if mode == "dense":
+            found = self._nearest(queries, k, where, batch_size)
+        elif mode == "hybrid":
+            found = self._fused(queries, k, where, batch_size)
+        else:
+            found = self._by_words(mode, queries, k, where)
+        return [_ranked([hit.document for hit in hits], [hit.score for hit in hits]) for hits in found]
+
+    def _nearest(
+        self, queries: Sequence[str], k: int, where: str | None, batch_size: int
+    ) -> list[list[Found]]:
+        vectors = encode_texts(self.encoder, queries, role=self.query_role, batch_size=batch_size)
         if len(vectors) == 0:
             return []
         vectors = cut(vectors, self.stored.manifest.dimension)  # as the documents' were
-        results = self.stored.search(vectors, k, where=where)
-        return [_ranked([hit.document for hit in hits], [hit.score for hit in hits]) for hits in results]
+        return self.stored.search(vectors, k, where=where)
+
+    def _by_words(
+        self, words: Literal["bm25", "lexical"], queries: Sequence[str], k: int, where: str | None
+    ) -> list[list[Found]]:
+        assert isinstance(self.stored, StoredIndex)
+        return self.stored.search_words(words, queries, k, where=where)
+
+    def _fused(self, queries: Sequence[str], k: int, where: str | None, batch_size: int) -> list[list[Found]]:
+        depth = max(k, _FUSED)
+        words: Literal["bm25", "lexical"] = "bm25" if "bm25" in self.modes else "lexical"
+        both = (
+            self._nearest(queries, depth, where, batch_size),
+            self._by_words(words, queries, depth, where),
+        )
+        results = []
+        for searches in zip(*both, strict=True):
+            documents = {hit.document.id: hit.document for hits in searches for hit in hits}
+            runs = [{"": {hit.document.id: hit.score for hit in hits}} for hits in searches]
+            scores = reciprocal_rank_fusion(runs, depth=k)[""]
+            results.append(by_score(Found(documents[id_], score) for id_, score in scores.items()))
+        return results
+
+    def _check_mode(self, mode: str) -> None:
+        if mode in self.modes:
+            return
+        if mode not in get_args(Mode):
+            raise ConfigError(f"the mode of search is {mode!r}, expected one of {', '.join(get_args(Mode))}")
+        with_words = "--bm25 or --lexical" if mode == "hybrid" else f"--{mode}"
+        raise ConfigError(
+            f"this index can be searched as {', '.join(self.modes)}, not as {mode}: build it again with "
+            f"llara index {with_words} (of faiss)"
+        )
 
 
 class Bm25(Bm25Index):
@@ -153,13 +232,8 @@ class Bm25(Bm25Index):
 
     def top(self, query: str, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions int64 [K] and scores float32 [K] of the best documents, K <= k, for one query."""
-        scores = self.scores(query)
-        positions = np.flatnonzero(scores > 0)
-        if len(positions) > k:
-            kth_score = np.partition(scores[positions], -k)[-k]
-            positions = positions[scores[positions] >= kth_score]
-        best = positions[np.lexsort((positions, -scores[positions]))[:k]]
-        return best, scores[best]
+        scores, positions = best(self.scores(query), k, None)
+        return positions, scores
 
 
 def run_from_hits(query_ids: Sequence[str], results: Sequence[Sequence[Hit]]) -> Run:

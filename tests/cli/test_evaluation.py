@@ -20,7 +20,7 @@ QUERIES = [("q1", "red fox"), ("q2", "the of"), ("q3", "whale")]
 def write_data(name: str, *, corpus: Sequence[Row] = CORPUS, queries: Sequence[Row] = QUERIES) -> None:
     """A directory in BEIR's layout; ``train`` judges another query than ``test``, ``again`` one of its."""
     folder = Path(name)
-    (folder / "qrels").mkdir(parents=True)
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
     for file, rows in (("corpus", corpus), ("queries", queries)):
         lines = [json.dumps({"_id": id_, "title": "Animals", "text": text}) + "\n" for id_, text in rows]
         (folder / f"{file}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -231,6 +231,13 @@ def test_a_model_whose_files_changed_is_not_resumed(unfinished: list[str], capsy
     content |= {"name": "llara-mini", "settings": {"fingerprint": "of another"}}
     kept.write_text(json.dumps(content), encoding="utf-8")
     assert "files of llara-mini have changed" in refused(capsys, *unfinished, "--resume")
+
+
+def test_a_corpus_whose_texts_changed_is_not_resumed(unfinished: list[str], capsys: Capture) -> None:
+    write_data("data", corpus=[(id_, f"another {text}") for id_, text in CORPUS])
+    assert "(contents)" in refused(capsys, *unfinished, "--resume")
+    write_data("data")
+    assert main(["evaluate", "--out", "out", *unfinished, "--resume"]) == 0
 
 
 def test_a_run_is_measured_as_deep_as_it_is_and_read_compressed() -> None:

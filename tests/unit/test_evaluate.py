@@ -11,7 +11,8 @@ from llara.corpus import Document
 from llara.datasets import Collection, write_beir
 from llara.errors import ConfigError, InputError, ModelError, OutputError
 from llara.evaluate import Asked, Bm25System, DenseSystem, Reading, compare, evaluate, evaluate_run
-from llara.evaluate.fusion import reciprocal_rank_fusion, tune_weights, weighted_fusion
+from llara.evaluate.fusion import tune_weights
+from llara.fusion import reciprocal_rank_fusion, weighted_fusion
 from llara.search import Bm25, read_run, run_from_hits, write_run
 
 MEASURES = ("nDCG@3", "RR@10", "R@1")

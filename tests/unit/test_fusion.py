@@ -8,7 +8,8 @@ import pytest
 
 from llara.errors import ConfigError, InputError
 from llara.evaluate import evaluate_run
-from llara.evaluate.fusion import reciprocal_rank_fusion, tune_weights, weighted_fusion
+from llara.evaluate.fusion import tune_weights
+from llara.fusion import reciprocal_rank_fusion, weighted_fusion
 
 DENSE = {"q": {"a": 0.9, "b": 0.8, "c": 0.5}}
 LEXICAL = {"q": {"c": 12.0, "d": 8.0, "b": 4.0}}

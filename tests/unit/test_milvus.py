@@ -1,6 +1,7 @@
 """Milvus: the same commands against a server, what it cannot do, and what is written where."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -61,7 +62,9 @@ def test_a_server_holds_what_the_directory_points_to(vectors, server, tmp_path, 
     assert [path.name for path in out.iterdir()] == ["manifest.json"]
     content = (out / "manifest.json").read_text()
     manifest = json.loads(content)
-    assert (manifest["uri"], manifest["collection"]) == (server, "llara_my_index")
+    name = manifest["collection"]
+    assert manifest["uri"] == server
+    assert re.fullmatch("llara_my_index_[0-9a-f]{8}", name)
     assert "secret" not in content
     index = open_index(out)
     assert ids(index, STORED[3:4], 1) == ["d3"]
@@ -69,11 +72,24 @@ def test_a_server_holds_what_the_directory_points_to(vectors, server, tmp_path, 
     assert delete_from_index(out, ["d3", "d9"]).deleted == 1
     assert add_to_index(out, vectors).replaced == 7
     assert len(index) == 8
-    with pytest.raises(OutputError, match=r"the collection llara_my_index exists at.*--collection"):
-        build_index(vectors, tmp_path / "other", backend="milvus", uri=server, collection="llara_my_index")
+    with pytest.raises(OutputError, match=rf"the collection {name} exists at.*--collection"):
+        build_index(vectors, tmp_path / "other", backend="milvus", uri=server, collection=name)
     build_index(vectors, tmp_path / "other", backend="milvus", uri=server, collection="mine")
     assert ids(open_index(tmp_path / "other"), STORED[2:3], 1) == ["d2"]
     build_index(vectors, tmp_path / "my index", backend="milvus", uri=server, overwrite=True)
+
+
+def test_a_rebuild_that_fails_leaves_the_collection_that_was_there(vectors, server, tmp_path, write_vectors):
+    out = build_index(vectors, tmp_path / "kept", backend="milvus", uri=server)
+    documents = [Document(id=f"d{n}", text="new") for n in range(8)]
+    damaged = write_vectors(tmp_path / "damaged", documents, STORED, shard_size=4)
+    (damaged / "shard-00001.npy").write_bytes(b"")
+    with pytest.raises(InputError, match="shard-00001"):
+        build_index(damaged, out, backend="milvus", uri=server, overwrite=True)
+    assert open_index(out).search(STORED[3:4], 1)[0][0].document.text == "text 3"
+    again = write_vectors(tmp_path / "whole", documents, STORED)
+    build_index(again, out, backend="milvus", uri=server, overwrite=True)
+    assert open_index(out).search(STORED[3:4], 1)[0][0].document.text == "new"
 
 
 def test_a_collection_that_is_gone_and_a_server_that_is_away_are_said(vectors, server, tmp_path):

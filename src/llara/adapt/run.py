@@ -36,6 +36,7 @@ from llara.config import AdaptConfig
 from llara.errors import LlaraError, OutputError
 from llara.files import atomic_directory, check_output, check_work, work_directory
 from llara.joint import check_joint
+from llara.lexicon import common_words, vocabulary_words, write_lexicon
 from llara.model import load_config, save_retriever, stored_dtype
 from llara.prompts import Prompts, Task
 from llara.report import REPORT, leave_report
@@ -53,6 +54,8 @@ from llara.training import (
 )
 
 __all__ = ["AdaptResult", "adapt"]
+
+_LEXICON_SEGMENTS = 20_000  # that the common words are counted in
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,13 @@ def _centers(
     return {task: total / len(sample) for task, total in sums.items()}
 
 
+def _lexicon(store: TokenStore, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The common words of a sample of the corpus, spread over all of it."""
+    sample = np.unique(np.linspace(0, len(store) - 1, _LEXICON_SEGMENTS).astype(int))
+    texts = (str(tokenizer.decode(list(store[int(i)].text_ids))) for i in sample)
+    return common_words(texts, tokenizer_words=vocabulary_words(tokenizer))
+
+
 def _finish(
     trainer: AdaptTrainer,
     prompts: Prompts,
@@ -230,6 +240,7 @@ def _finish(
             max_tokens=max_tokens,
             centers=centers,
         )
+        write_lexicon(directory, _lexicon(store, prompts.tokenizer))
         training = {
             **facts,
             "segments": len(store),

@@ -171,11 +171,12 @@ def run_index(args: argparse.Namespace) -> None:
                 backend=args.backend,
                 uri=args.uri,
                 collection=args.collection,
+                words=[name for name in ("bm25", "lexical") if getattr(args, name)],
                 overwrite=args.overwrite,
             )
         )
         return
-    if args.vectors or args.out or not (args.add or args.delete):
+    if args.vectors or args.out or args.bm25 or args.lexical or not (args.add or args.delete):
         args.usage_error("--index goes with --add or --delete; --vectors and --out build a new index")
     if args.add:
         change = add_to_index(args.index, args.add)
@@ -198,7 +199,7 @@ def run_search(args: argparse.Namespace) -> None:
     run: Run = {}
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         ids, texts = zip(*queries[start : start + QUERIES_AT_ONCE], strict=True)
-        results = searcher.search(texts, args.k, where=args.where)
+        results = searcher.search(texts, args.k, mode=args.mode, where=args.where)
         if args.run_file:
             run |= run_from_hits(ids, results)
         for query_id, text, hits in zip(ids, texts, results, strict=True):

@@ -10,6 +10,7 @@ import llara
 from llara.cli import commands
 from llara.cli.encoding import add_encode
 from llara.cli.evaluation import add_compare, add_evaluate
+from llara.cli.inspection import add_inspect
 from llara.cli.options import (
     TRAINING_DATA,
     Parser,
@@ -36,6 +37,7 @@ Turn a decoder-only language model into a dense retriever, and search with it.
   encode       turn texts into vectors
   index        build an index from vectors
   search       ask an index
+  inspect      see what a model sees in a text, and why two are alike
   evaluate     measure models on collections with judgements, or on a corpus without
   compare      test whether runs differ by more than chance
   quickstart   all of it in a few minutes, on the documentation of this machine
@@ -64,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_encode,
         _index,
         _search,
+        add_inspect,
         add_evaluate,
         add_compare,
         _quickstart,
@@ -225,6 +228,14 @@ def _index(subparsers: Any) -> None:
         help="a Milvus server; its token is read from the environment variable MILVUS_TOKEN",
     )
     parser.add_argument("--collection", metavar="NAME", help="its name in Milvus (default: made of --out)")
+    parser.add_argument(
+        "--bm25", action="store_true", help="also index the documents' words, for --mode bm25 and hybrid"
+    )
+    parser.add_argument(
+        "--lexical",
+        action="store_true",
+        help="also index how strongly each document's vector holds its words, for --mode lexical",
+    )
     parser.add_argument("--index", type=Path, metavar="DIR", help="the index that --add or --delete changes")
     changed = parser.add_mutually_exclusive_group()
     changed.add_argument(
@@ -252,6 +263,13 @@ def _search(subparsers: Any) -> None:
     asked.add_argument("--queries", type=Path, metavar="FILE", help="queries, .jsonl or one a line")
     parser.add_argument(
         "-k", type=positive, default=10, metavar="N", help="hits per query (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("dense", "bm25", "lexical", "hybrid"),
+        default="dense",
+        help="dense: by vectors; bm25, lexical: by words (of an index built with --bm25, --lexical); hybrid: "
+        "dense and words, fused by ranks (default: dense)",
     )
     parser.add_argument(
         "--model", metavar="MODEL", help="the model, if it has moved since its vectors were made"

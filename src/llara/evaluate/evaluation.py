@@ -10,7 +10,7 @@ from typing import Any
 from llara.datasets import StreamedCollection, official_measures
 from llara.encode import Role
 from llara.errors import ConfigError, InputError
-from llara.evaluate.fusion import reciprocal_rank_fusion, tune_weights, weighted_fusion
+from llara.evaluate.fusion import tune_weights
 from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run
 from llara.evaluate.page import page
 from llara.evaluate.reading import Reading
@@ -20,6 +20,7 @@ from llara.evaluate.summaries import summaries
 from llara.evaluate.systems import BM25, DenseSystem, System, check_system, open_system
 from llara.evaluate.tasks import Dataset, PairsTask, RetrievalTask, open_tasks
 from llara.files import check_output
+from llara.fusion import reciprocal_rank_fusion, weighted_fusion
 from llara.search import Run
 
 __all__ = ["SPEARMAN", "Asked", "Dataset", "evaluate", "measure"]

@@ -17,6 +17,7 @@ from llara.finetune.card import model_card
 from llara.finetune.page import mined_before, page
 from llara.finetune.pairs import PairStore
 from llara.finetune.trainer import FinetuneTrainer, HeldOut
+from llara.lexicon import copy_lexicon
 from llara.model import save_retriever
 from llara.modules import centers_of
 from llara.report import REPORT, leave_report
@@ -81,6 +82,7 @@ def write_model(
                 centers=centers_of(retriever.encoder),
                 title_separator=config.pairs.title_separator,
             )
+            copy_lexicon(history["model"], directory)
         content = json.dumps(training, indent=1, ensure_ascii=False) + "\n"
         (directory / "training.json").write_text(content, encoding="utf-8")
         card = model_card(training, adapter_only=adapter_only)

@@ -4,10 +4,11 @@ index.
 Read in this order: ``base`` (the protocols), ``settings`` and ``source`` (what an index is made of),
 ``exact`` (the oracle) with ``blocks`` (the same on a GPU), ``candidates`` (what the faster kinds share),
 ``hnsw``, ``lists`` and ``ivf``, ``flat`` (few bits), ``filters`` and ``documents`` (the texts, and what
-counts), ``stored`` (a directory of faiss), ``milvus``, ``directory`` (what users call).
+counts), ``words`` (what to search by besides vectors), ``stored`` (a directory of faiss), ``milvus``,
+``directory`` (what users call).
 """
 
-from llara.indexes.base import Change, Found, Index, IndexManifest, Kind
+from llara.indexes.base import Change, Found, Index, IndexManifest, Kind, by_score
 from llara.indexes.directory import add_to_index, build_index, delete_from_index, open_index
 from llara.indexes.exact import ExactIndex
 from llara.indexes.settings import (
@@ -21,6 +22,7 @@ from llara.indexes.settings import (
     Sq8Settings,
 )
 from llara.indexes.stored import StoredIndex
+from llara.indexes.words import Words, best
 
 __all__ = [
     "BinarySettings",
@@ -38,8 +40,11 @@ __all__ = [
     "Kind",
     "Sq8Settings",
     "StoredIndex",
+    "Words",
     "add_to_index",
+    "best",
     "build_index",
+    "by_score",
     "delete_from_index",
     "open_index",
 ]

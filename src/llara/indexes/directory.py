@@ -14,6 +14,7 @@ from llara.indexes.base import Backend, Change, Index, IndexManifest, Kind
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
 from llara.indexes.stored import KINDS, StoredIndex
+from llara.indexes.words import Words, check_words
 from llara.settings import apply_overrides
 from llara.vectors import MANIFEST, read_manifest
 
@@ -31,6 +32,7 @@ def build_index(
     backend: Backend = "faiss",
     uri: str | None = None,
     collection: str | None = None,
+    words: Sequence[Words] = (),
     overwrite: bool = False,
 ) -> Path:
     """Build an index directory from the vectors directory of ``llara encode``; returns ``out``.
@@ -42,6 +44,7 @@ def build_index(
         uri: where a Milvus server is; without, Milvus Lite keeps the collection in ``out``. A token for it is
             read from the environment variable MILVUS_TOKEN.
         collection: the collection's name in Milvus; by default made of the name of ``out``.
+        words: what else to search by: ``bm25``, and ``lexical``, the words that the vectors hold; of faiss.
 
     Raises:
         ConfigError: there is no such kind, or its settings do not fit.
@@ -53,8 +56,11 @@ def build_index(
             raise ConfigError(f"index {name} is {value!r}, expected one of {', '.join(known)}")
     if backend != "milvus" and (uri is not None or collection is not None):
         raise ConfigError("a uri and a collection are Milvus's; add --backend milvus")
+    if backend == "milvus" and words:
+        raise ConfigError(f"--{words[0]} is for --backend faiss; Milvus keeps no words here")
     check_output(out, overwrite=overwrite)
     source = VectorSource(vectors)
+    check_words(words, source)
     chosen = _chosen(kind, settings).resolved(source.count, source.dimension)
     made = source.manifest
     if backend == "milvus":
@@ -81,7 +87,7 @@ def build_index(
             if uri is None:
                 milvus.release(out)  # what is there and open in this process is replaced
         else:
-            stored.build(source, directory, manifest, chosen)
+            stored.build(source, directory, manifest, chosen, words)
         (directory / MANIFEST).write_text(stored.as_json(manifest, _FORMAT), encoding="utf-8")
     return out
 

@@ -12,6 +12,7 @@ again.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import logging
@@ -20,6 +21,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,20 +132,25 @@ def build(
     """
     client = _client(directory, manifest)
     name = manifest.collection
+    new = replace(manifest, collection=f"{name}_new")  # what is there is searched until this one is whole
     try:
         with _talking(manifest, OutputError):
-            if client.has_collection(name):
-                if not overwrite:
-                    raise OutputError(
-                        f"the collection {name} exists at {manifest.uri}; choose another with "
-                        "--collection or "
-                        "pass --overwrite"
-                    )
-                client.drop_collection(name)
-            _create(client, manifest, settings)
-            for rows in _rows(source):
-                client.insert(name, rows)
-            client.flush(name)
+            if client.has_collection(name) and not overwrite:
+                raise OutputError(
+                    f"the collection {name} exists at {manifest.uri}; choose another with --collection or "
+                    "pass --overwrite"
+                )
+            client.drop_collection(new.collection)  # of a build that was killed
+            try:
+                _create(client, new, settings)
+                for rows in _rows(source):
+                    client.insert(new.collection, rows)
+                client.flush(new.collection)
+            except BaseException:
+                client.drop_collection(new.collection)
+                raise
+            client.drop_collection(name)
+            client.rename_collection(new.collection, name)
     finally:
         client.close()
         if manifest.uri is None:
@@ -208,12 +215,14 @@ def check_kind(kind: Kind, settings: IndexSettings, uri: str | None) -> None:
 
 
 def collection_name(out: Path) -> str:
-    """A name that Milvus accepts, made of a directory's.
+    """A name that Milvus accepts: made of a directory's, and of where it stands, since a server has many.
 
-    >>> collection_name(Path("runs/my-index.2"))
-    'llara_my_index_2'
+    >>> collection_name(Path("/data/my-index.2"))
+    'llara_my_index_2_28989227'
     """
-    return "llara_" + re.sub(r"\W", "_", out.resolve().name, flags=re.ASCII)
+    place = out.resolve()
+    digest = hashlib.blake2b(str(place).encode(), digest_size=4).hexdigest()
+    return "llara_" + re.sub(r"\W", "_", place.name, flags=re.ASCII) + f"_{digest}"
 
 
 def _create(client: Any, manifest: IndexManifest, settings: IndexSettings) -> None:

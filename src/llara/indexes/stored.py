@@ -2,7 +2,7 @@
 
 manifest.json      kind and settings, and which model the vectors came from; it never changes
 documents.sqlite   the documents, and which vectors count (``llara.indexes.documents``)
-...                the files of the kind, named in documents.sqlite
+...                the files of the kind and of the words, named in documents.sqlite
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from llara.indexes.settings import (
     Sq8Settings,
 )
 from llara.indexes.source import VectorSource
+from llara.indexes.words import Words, best, extend_words, open_words, write_words
 
 __all__ = ["KINDS", "StoredIndex", "add", "build", "delete"]
 
@@ -78,6 +79,7 @@ class StoredIndex:
             self._live = np.ones(len(index), dtype=bool)
             self._live[deleted] = False
         self._last_filter: tuple[str, np.ndarray] | None = None
+        self._words = open_words(path, documents.facts.files)
 
     @classmethod
     def open(cls, path: Path, manifest: IndexManifest, settings: IndexSettings) -> StoredIndex:
@@ -104,14 +106,40 @@ class StoredIndex:
     def search(self, vectors: np.ndarray, k: int, *, where: str | None = None) -> list[list[Found]]:
         """See ``Index.search``."""
         scores, positions = self.nearest(vectors, k, where=where)
-        texts = self._documents.get(np.unique(positions).tolist())
+        return self._found(list(zip(scores, positions, strict=True)))
+
+    @property
+    def words(self) -> tuple[Words, ...]:
+        """By which words it can be searched."""
+        return tuple(self._words)
+
+    def search_words(
+        self, words: Words, queries: Sequence[str], k: int, *, where: str | None = None
+    ) -> list[list[Found]]:
+        """The up to ``k`` best documents of each query by ``llara.lexical``; one that shares no word is none.
+
+        Raises:
+            ConfigError: the filter is not one.
+            InputError: the index was built without such words.
+        """
+        if words not in self._words:
+            raise InputError(
+                f"the index {self.path} was built without {words}; build it again with llara index --{words}"
+            )
+        allowed = self._mask(where)
+        return self._found([best(self._words[words].scores(query), k, allowed) for query in queries])
+
+    def _found(self, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[list[Found]]:
+        """The documents at each row's positions with its scores; those deleted since are left out."""
+        wanted = np.unique(np.concatenate([positions for _, positions in rows])) if rows else ()
+        texts = self._documents.get(list(wanted))
         return [
             by_score(
                 Found(texts[position], score)
-                for position, score in zip(*row, strict=True)
+                for score, position in zip(scores.tolist(), positions.tolist(), strict=True)
                 if position in texts
             )
-            for row in zip(positions.tolist(), scores.tolist(), strict=True)
+            for scores, positions in rows
         ]
 
     def nearest(
@@ -149,6 +177,11 @@ class StoredIndex:
                     )
                 yield found[position]
 
+    def sample(self, count: int) -> list[Document]:
+        """Up to ``count`` documents, spread over the index."""
+        spread = np.unique(np.linspace(0, len(self.index) - 1, count).astype(np.int64))
+        return list(self._documents.get(spread.tolist()).values())
+
     def positions(self, ids: Iterable[str]) -> dict[str, int]:
         """Where the documents of these ids are; an id that is not there is left out."""
         return self._documents.positions(ids)
@@ -169,14 +202,21 @@ class StoredIndex:
         return self._last_filter[1]
 
 
-def build(source: VectorSource, directory: Path, manifest: IndexManifest, settings: IndexSettings) -> None:
-    """Write the vectors' files and the documents of a new index into ``directory``.
+def build(
+    source: VectorSource,
+    directory: Path,
+    manifest: IndexManifest,
+    settings: IndexSettings,
+    words: Sequence[Words] = (),
+) -> None:
+    """Write the vectors' files, the words and the documents of a new index into ``directory``.
 
     Raises:
         InputError: a shard is damaged, or an id occurs twice.
         OutputError: the disk is full or read-only.
     """
     files = KINDS[manifest.kind][0].create(directory, source, settings, 1)
+    files |= write_words(directory, source, words, 1)
     Documents.create(directory / _DOCUMENTS, source.texts(), Facts(source.count, 1, files))
 
 
@@ -193,6 +233,7 @@ def add(path: Path, manifest: IndexManifest, settings: IndexSettings, source: Ve
         number = before.number + 1
         with _cleaned(path, before.files, number):
             files = index.extend(path, source, number)
+            files |= extend_words(path, before.files, source, number)
             facts = Facts(before.rows + source.count, number, files)
             replaced = documents.add(source.texts(), facts)
     _remove(path, set(before.files.values()) - set(files.values()))

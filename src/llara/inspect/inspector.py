@@ -1,0 +1,270 @@
+"""``Inspector``: a retriever opened to be looked into.
+
+Shape legend: N words or texts, D dimensions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from llara.encoder import Encoder
+from llara.errors import ConfigError, ModelError
+from llara.indexes import StoredIndex
+from llara.inspect.views import Inspection, Mask, Pair, PairWord, RoleView, Span, TokenView, Word
+from llara.joint import BranchSpec, dense_mask, lay_out
+from llara.lexicon import common_words, read_lexicon, vocabulary_words
+from llara.model import load_tokenizer, read_facts
+from llara.prompts import Prompts, Task
+from llara.search import Searcher
+from llara.terms import Analyzer
+from llara.words import WORD, WordHead
+
+__all__ = ["Inspector"]
+
+_SAMPLE = 5_000  # documents of an index whose words are looked for
+_MASK_TOKENS = 48  # of the trunk in the picture
+_MOST_LEFT_OUT = 64  # different words of a text that are left out in turn
+_WEAKEST_HIGHLIGHT = 0.3  # of the strongest word of the texts that are highlighted together
+_TASKS: tuple[Task, ...] = ("self", "next")
+
+
+class Inspector:
+    """Texts, as one retriever sees them.
+
+    Args:
+        model: a model directory or name.
+        encoder: the same model, where it is loaded already.
+        texts: some of the documents that are searched; their common words are looked for in vectors, instead
+            of those that the model directory names (``llara.lexicon``).
+
+    Raises:
+        ModelError: no such model, or it is not one of llara's, whose prompts are known.
+    """
+
+    def __init__(
+        self, model: str | Path, *, encoder: Encoder | None = None, texts: Iterable[str] | None = None
+    ) -> None:
+        preset = read_facts(model).get("preset")
+        if preset is None:
+            raise ModelError(
+                f"{model} has no llara.json, so its prompts are not known; expected a directory that llara "
+                "adapt, finetune or convert wrote"
+            )
+        self.encoder = encoder or Encoder(model)
+        self.prompts = Prompts(load_tokenizer(model), preset)
+        self._head = WordHead.of(model)
+        self._analyze = Analyzer()
+        vocabulary = vocabulary_words(self.prompts.tokenizer) if texts is not None else ()
+        found = common_words(texts, tokenizer_words=vocabulary) if texts is not None else ()
+        self._lexicon = found or read_lexicon(model)
+        self._lexicon_ND: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, searcher: Searcher) -> Inspector:
+        """The model of an opened search; of faiss the words are those of a sample of its documents."""
+        stored = searcher.stored
+        texts = (
+            [document.text for document in stored.sample(_SAMPLE)]
+            if isinstance(stored, StoredIndex)
+            else None
+        )
+        return cls(searcher.name, encoder=searcher.encoder, texts=texts)
+
+    def inspect(self, text: str, *, top: int = 20) -> Inspection:
+        """A text in both roles.
+
+        Args:
+            top: words shown of each vector.
+
+        Raises:
+            ConfigError: ``top`` is below 1.
+        """
+        _check_top(top)
+        ids = self.prompts.text_ids([text])[0]
+        longest = self.encoder.model.max_seq_length
+        limit = None if longest is None else min(self.prompts.text_limit(longest, [t]) for t in _TASKS)
+        read = ids if limit is None else ids[:limit]
+        roles: dict[Task, RoleView] = {
+            task: self._role(task, text, read, top) for task in self.prompts.branches
+        }
+        return Inspection(text, roles, self._mask(read), len(ids), len(read))
+
+    def pair(self, query: str, document: str, *, top: int = 20) -> Pair:
+        """Which words carry the similarity of a query and a document.
+
+        Each different word of either is left out in turn and what is left is encoded again; of more than 64
+        words in a text those that its vector holds most strongly.
+
+        Args:
+            top: shared words shown: those that the query's vector expects and the document's holds, by the
+                product of their scores.
+
+        Raises:
+            ConfigError: ``top`` is below 1.
+        """
+        _check_top(top)
+        query_D, document_D = self._vectors("next", [query])[0], self._vectors("self", [document])[0]
+        similarity = float(query_D @ document_D)
+        return Pair(
+            query,
+            document,
+            similarity,
+            self._shares("next", query, query_D, document_D, similarity),
+            self._shares("self", document, document_D, query_D, similarity),
+            self._shared(query, document, query_D, document_D, top),
+        )
+
+    def highlights(self, query_vector: np.ndarray, texts: Sequence[str], *, top: int = 8) -> list[list[Span]]:
+        """Where each text holds the words that a query's vector expects most.
+
+        Args:
+            query_vector: float32 [D].
+            top: different words of a text.
+
+        Returns:
+            spans by text, in order. The strongest word of all the texts has weight 1; words below 0.3, and
+            function words, are none.
+        """
+        found = [_spans_by_word(text) for text in texts]
+        words = [word for word in dict.fromkeys(w for spans in found for w in spans) if self._analyze(word)]
+        scores = dict(zip(words, self._scores(words, query_vector).tolist(), strict=True))
+        strongest = max(scores.values(), default=0.0)
+        results = []
+        for spans in found:
+            held = sorted((-scores[word], word) for word in spans if scores.get(word, 0.0) > 0)[:top]
+            marked = [
+                Span(start, end, round(-score / strongest, 4))
+                for score, word in held
+                if -score >= _WEAKEST_HIGHLIGHT * strongest
+                for start, end in spans[word]
+            ]
+            results.append(sorted(marked, key=lambda span: span.start))
+        return results
+
+    # -- one text
+
+    def _role(self, task: Task, text: str, text_ids: Sequence[int], top: int) -> RoleView:
+        branch = self.prompts.branches[task]
+        lead = len(self.prompts.lead_ids)
+        ids = [*self.prompts.trunk(text_ids), *branch.ids]
+        first_slot = len(ids) - branch.num_slots
+        tokens = []
+        for place, id_ in enumerate(ids):
+            if place < lead:
+                part = "lead"
+            elif place < lead + len(text_ids):
+                part = "text"
+            else:
+                part = "prompt" if place < first_slot else "slot"
+            tokens.append(TokenView(self._surface(id_), id_, part))  # type: ignore[arg-type]
+        prompt = str(self.prompts.tokenizer.decode(ids))
+        return RoleView(prompt, tokens, self._words(self._vectors(task, [text])[0], text, top))
+
+    def _mask(self, text_ids: Sequence[int]) -> Mask:
+        """The mask that training gives both prompts in one pass."""
+        trunk = self.prompts.trunk(text_ids)[:_MASK_TOKENS]
+        branches = self.prompts.branches
+        specs = [BranchSpec(branch.ids, branch.num_slots) for branch in branches.values()]
+        seen_TT = dense_mask(lay_out([trunk], specs, pad_id=0))[0, 0]
+        ids = [*trunk, *(id_ for branch in branches.values() for id_ in branch.ids)]
+        groups = ["trunk"] * len(trunk) + [task for task, branch in branches.items() for _ in branch.ids]
+        rows = ["".join("01"[int(seen)] for seen in row) for row in seen_TT.tolist()]
+        return Mask([self._surface(id_) for id_ in ids], groups, rows)
+
+    def _words(self, vector_D: np.ndarray, text: str, top: int) -> list[Word]:
+        """The strongest words of a vector, of those known and the text's own; a word in one form only."""
+        own = list(dict.fromkeys(WORD.findall(text)))
+        known = {word.casefold() for word in own}
+        scores = [
+            *zip(own, self._scores(own, vector_D).tolist(), strict=True),
+            *zip(self._lexicon, self._lexicon_scores(vector_D).tolist(), strict=True),
+        ]
+        best: dict[str, tuple[float, str]] = {}
+        for word, score in scores:
+            key = word.casefold()
+            if key not in best or score > best[key][0]:
+                best[key] = (score, word)
+        ranked = sorted(best.values(), key=lambda item: (-item[0], item[1]))[:top]
+        return [Word(word, round(score, 4), word.casefold() in known) for score, word in ranked]
+
+    # -- two texts
+
+    def _shares(
+        self, task: Task, text: str, own_D: np.ndarray, other_D: np.ndarray, similarity: float
+    ) -> list[PairWord]:
+        """Each occurrence of each word of ``text``, with what the cosine loses without that word."""
+        spans = _spans_by_word(text)
+        scores = self._scores(list(spans), own_D)
+        tried = [
+            word for _, word in sorted(zip(-scores, spans, strict=True), key=lambda item: (item[0], item[1]))
+        ][:_MOST_LEFT_OUT]
+        without_ND = self._vectors(task, [_without(text, spans[word]) for word in tried])
+        shares = {
+            word: round(similarity - float(vector_D @ other_D), 4)
+            for word, vector_D in zip(tried, without_ND, strict=True)
+        }
+        words = [
+            PairWord(text[start:end], start, end, shares.get(word))
+            for word, places in spans.items()
+            for start, end in places
+        ]
+        return sorted(words, key=lambda word: word.start)
+
+    def _shared(
+        self, query: str, document: str, query_D: np.ndarray, document_D: np.ndarray, top: int
+    ) -> list[Word]:
+        own = {word.casefold() for word in WORD.findall(f"{query} {document}")}
+        both = [
+            {word.word.casefold(): word for word in self._words(vector_D, f"{query} {document}", 10 * top)}
+            for vector_D in (query_D, document_D)
+        ]
+        shared = [
+            Word(both[1][key].word, round(both[0][key].weight * both[1][key].weight, 4), key in own)
+            for key in both[0]
+            if key in both[1] and both[0][key].weight > 0 < both[1][key].weight
+        ]
+        return sorted(shared, key=lambda word: (-word.weight, word.word))[:top]
+
+    # -- vectors and words
+
+    def _vectors(self, task: Task, texts: Sequence[str]) -> np.ndarray:
+        return self.encoder.encode(texts, role="query" if task == "next" else "document")
+
+    def _scores(self, words: Sequence[str], vector_D: np.ndarray) -> np.ndarray:
+        return self._head.rows(words) @ vector_D if words else np.zeros(0, np.float32)
+
+    def _lexicon_scores(self, vector_D: np.ndarray) -> np.ndarray:
+        if self._lexicon_ND is None:
+            self._lexicon_ND = self._head.rows(self._lexicon)
+        return self._lexicon_ND @ vector_D
+
+    def _surface(self, id_: int) -> str:
+        return str(self.prompts.tokenizer.decode([id_]))
+
+
+def _spans_by_word(text: str) -> dict[str, list[tuple[int, int]]]:
+    """Where each word stands, whatever its case."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for match in WORD.finditer(text):
+        spans.setdefault(match.group().casefold(), []).append(match.span())
+    return spans
+
+
+def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """A text less some stretches of it.
+
+    >>> _without("the wing lifts", [(4, 8)])
+    'the lifts'
+    """
+    for start, end in reversed(list(spans)):
+        text = text[:start] + text[end:]
+    return re.sub(r"  +", " ", text).strip()
+
+
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise ConfigError(f"top is {top}, expected at least 1")

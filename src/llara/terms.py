@@ -1,0 +1,49 @@
+"""Text to the terms that word counting knows it by: stemmed words, and pairs of ideographs."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+__all__ = ["Analyzer"]
+
+
+class Analyzer:
+    """Text to terms, in their order and as often as they occur.
+
+    Words are lower-cased runs of two or more letters and digits less Lucene's 33 English stop words, stemmed
+    by Snowball; a run of Chinese, Japanese or Korean characters becomes its overlapping pairs, as in Lucene's
+    CJKAnalyzer.
+
+    >>> Analyzer()("The wings of a flying machine")
+    ['wing', 'fli', 'machin']
+    """
+
+    # Kana, ideographs (with extension A, compatibility forms and the supplementary planes), Hangul syllables.
+    _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+
+    def __init__(self) -> None:
+        import Stemmer
+
+        self._pieces = re.compile(rf"([{self._CJK}]+)|((?:(?![{self._CJK}])\w){{2,}})")
+        self._stem = Stemmer.Stemmer("english").stemWord
+        _quiet_bm25s()
+        from bm25s.stopwords import STOPWORDS_EN
+
+        self._stop_words = frozenset(STOPWORDS_EN)
+
+    def __call__(self, text: str) -> list[str]:
+        terms = []
+        for ideographs, word in self._pieces.findall(text.lower()):
+            if ideographs:
+                terms += [ideographs[i : i + 2] for i in range(max(1, len(ideographs) - 1))]
+            elif word not in self._stop_words:
+                terms.append(self._stem(word))
+        return terms
+
+
+def _quiet_bm25s() -> None:
+    """Import bm25s without its debug log, which it turns on for every program that configures logging."""
+    import bm25s  # noqa: F401
+
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
