@@ -19,6 +19,7 @@ COMMANDS = [
     "encode",
     "index",
     "search",
+    "inspect",
     "evaluate",
     "compare",
     "serve",
@@ -184,9 +185,10 @@ def test_flags_stay_as_they_are() -> None:
         "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata"
         " --no-titles --out --overwrite --precision --resume --role --shard-size --skip-bad"
         " --text-field --texts-only --title-field --verify --workers",
-        "index": "--add --backend --collection --delete --index --kind --out --overwrite --set --uri"
-        " --vectors",
-        "search": "--filter --format --index --model --overwrite --queries --run --set",
+        "index": "--add --backend --bm25 --collection --delete --index --kind --lexical --out --overwrite"
+        " --set --uri --vectors",
+        "inspect": "--document --format --index --model --top",
+        "search": "--filter --format --index --mode --model --overwrite --queries --run --set",
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"
         " --language --measures --model --no-bm25 --no-ignore-identical-ids --no-titles --out --overwrite"
         " --passage-stride --passage-words --passages --queries --query-role --resume --split --tune-split"
