@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,40 +63,48 @@ def every_block(word: str) -> Report:
     return Report(word, word, [Section(word, blocks)], {word: word})
 
 
-def page_of(given: Report) -> ElementTree.Element:
-    doctype, _, rest = render(given).partition("\n")
+@cache
+def every_block_html(word: str) -> str:
+    return render(every_block(word))
+
+
+def html_of(given: Report | str) -> str:
+    """The page of a report, or of every kind of block with a word."""
+    return every_block_html(given) if isinstance(given, str) else render(given)
+
+
+def page_of(given: Report | str) -> ElementTree.Element:
+    doctype, _, rest = html_of(given).partition("\n")
     assert doctype == "<!DOCTYPE html>"
     return ElementTree.fromstring(rest)
 
 
-def text_of(given: Report) -> str:
+def text_of(given: Report | str) -> str:
     return " ".join("".join(page_of(given).itertext()).split())
 
 
-def charts_of(given: Report) -> list[str]:
-    return re.findall(r"<svg.*?</svg>", render(given), flags=re.DOTALL)
+def charts_of(given: Report | str) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", html_of(given), flags=re.DOTALL)
 
 
 def test_every_kind_of_block_is_on_the_page() -> None:
-    """As often as it was given, but for the three axis titles of which a chart of means has its own."""
-    assert text_of(every_block("winglet")).count("winglet") >= 45
-    assert len(charts_of(every_block("winglet"))) == 4
+    assert text_of("winglet").count("winglet") >= 45
+    assert len(charts_of("winglet")) == 4
 
 
 def test_the_page_needs_no_other_file_and_runs_nothing() -> None:
-    given = every_block("winglet")
-    page = page_of(given)
+    page = page_of("winglet")
     tags = {element.tag.rpartition("}")[2] for element in page.iter()}
     assert tags.isdisjoint({"script", "link", "img", "iframe", "image"})
     for element in page.iter():
         for name, value in element.attrib.items():
             is_reference = name.rpartition("}")[2] in ("href", "src")
             assert not is_reference or value.startswith("#"), f"{element.tag} {name}={value}"
-    assert re.findall(r"url\((?!#)|@import", render(given)) == []
+    assert re.findall(r"url\((?!#)|@import", html_of("winglet")) == []
 
 
 def test_markup_in_what_is_given_stays_text_wherever_it_stands() -> None:
-    plain, hostile = every_block("winglet"), every_block(HOSTILE)
+    plain, hostile = "winglet", HOSTILE
     assert [element.tag for element in page_of(hostile).iter()] == [e.tag for e in page_of(plain).iter()]
     assert text_of(hostile).count(HOSTILE) == text_of(plain).count("winglet")
 
@@ -104,7 +113,7 @@ def test_markup_in_what_is_given_stays_text_wherever_it_stands() -> None:
     "word", ["a\x00b\x1bc", "half \ud800 pair", "_hidden", "$", "\uffff", "\U0001f600", ""]
 )
 def test_no_character_breaks_the_page(word: str) -> None:
-    page_of(every_block(word))
+    page_of(word)
 
 
 def test_names_that_matplotlib_would_hide_are_in_the_legend() -> None:
@@ -114,20 +123,20 @@ def test_names_that_matplotlib_would_hide_are_in_the_legend() -> None:
 
 def test_the_charts_take_their_colours_from_the_page() -> None:
     """So that they can be read in light and dark: matplotlib's own black and the stand-ins are gone."""
-    for chart in charts_of(every_block("winglet")):
+    for chart in charts_of("winglet"):
         assert re.findall(r"#0[0-9]0[0-9]0[0-9]|#000000|DejaVu", chart) == []
         assert "var(--ink)" in chart
 
 
 def test_an_id_stands_for_one_thing_and_every_reference_has_its_target() -> None:
-    html = render(every_block("winglet"))
+    html = html_of("winglet")
     ids = re.findall(r' id="([^"]*)"', html)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'(?:url\(|href=")#([\w-]+)', html)) <= set(ids)
 
 
 def test_the_same_report_is_the_same_file() -> None:
-    assert render(every_block("winglet")) == render(every_block("winglet"))
+    assert render(every_block("winglet")) == html_of("winglet")
 
 
 def test_a_section_without_blocks_is_left_out() -> None:
