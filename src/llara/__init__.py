@@ -18,6 +18,7 @@ Read the package in this order; a module imports only from those before it:
     modules      what sentence-transformers reads in a model directory
     model        model directories: load, convert, save
     lexicon      the words that are looked for in vectors
+    report       numbers -> tables, charts, a page
     training     what every training run has: its directory, checkpoints, progress
     adapt        the paper, last of four: EBAE and EBAR training
 
@@ -34,7 +35,6 @@ Read the package in this order; a module imports only from those before it:
     search       queries -> hits, by vectors, by words, or both
     inspect      what a vector holds and expects, and why two texts are alike
     significance is a difference more than chance?
-    report       numbers -> tables, charts, a page
     evaluate     runs -> measures
     mine         hard negatives from a search
     finetune     contrastive training

@@ -14,12 +14,23 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from operator import attrgetter
 from typing import Any, Literal, TypeVar, Union
 
 from llara.errors import ConfigError
 
-__all__ = ["apply_overrides", "from_dict", "listed", "nearest", "setting", "to_dict", "to_toml"]
+__all__ = [
+    "Changed",
+    "apply_overrides",
+    "changed",
+    "from_dict",
+    "listed",
+    "nearest",
+    "setting",
+    "to_dict",
+    "to_toml",
+]
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -93,6 +104,27 @@ def to_dict(config: Any) -> dict[str, Any]:
 
     result: dict[str, Any] = plain(config)
     return result
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A setting that is not the default: both values as TOML has them, and its line of documentation."""
+
+    name: str
+    value: str
+    default: str
+    about: str
+
+
+def changed(config: Any) -> list[Changed]:
+    """The settings of ``config`` that differ from the defaults of its class, in the order of the class."""
+    default = type(config)()
+    found = []
+    for key, (_, metadata) in _known(type(config)).items():
+        value, usual = attrgetter(key)(config), attrgetter(key)(default)
+        if value != usual:
+            found.append(Changed(key, _toml_value(value), _toml_value(usual), metadata["about"]))
+    return found
 
 
 def to_toml(config: Any, *, table: str) -> str:

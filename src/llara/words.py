@@ -77,8 +77,7 @@ class WordHead:
 
         The weight is the square root of the word's score where that is above 0: a vector holds few words
         very strongly, and a document is about more than those. Of several forms of one term the strongest
-        counts. A text's own words only: adding the words that are most expected beside them was not better
-        on any collection at hand (docs/lexical.md).
+        counts. Words that the text does not hold are left out, however strongly its vector expects them.
 
         Args:
             vectors_ND: the unit vectors of the texts.

@@ -26,6 +26,7 @@ def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
         ("gpu_adapt", {"right", "speed"}),
         ("gpu_finetune", {"right", "speed"}),
         ("encode", {"formats"}),
+        ("serve", {"ways", "batches"}),
         ("gpu_encode", {"right", "speed", "wrong"}),
     ],
 )

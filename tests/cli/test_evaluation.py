@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ QUERIES = [("q1", "red fox"), ("q2", "the of"), ("q3", "whale")]
 def write_data(name: str, *, corpus: Sequence[Row] = CORPUS, queries: Sequence[Row] = QUERIES) -> None:
     """A directory in BEIR's layout; ``train`` judges another query than ``test``, ``again`` one of its."""
     folder = Path(name)
-    (folder / "qrels").mkdir(parents=True)
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
     for file, rows in (("corpus", corpus), ("queries", queries)):
         lines = [json.dumps({"_id": id_, "title": "Animals", "text": text}) + "\n" for id_, text in rows]
         (folder / f"{file}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -232,6 +233,13 @@ def test_a_model_whose_files_changed_is_not_resumed(unfinished: list[str], capsy
     assert "files of llara-mini have changed" in refused(capsys, *unfinished, "--resume")
 
 
+def test_a_corpus_whose_texts_changed_is_not_resumed(unfinished: list[str], capsys: Capture) -> None:
+    write_data("data", corpus=[(id_, f"another {text}") for id_, text in CORPUS])
+    assert "(contents)" in refused(capsys, *unfinished, "--resume")
+    write_data("data")
+    assert main(["evaluate", "--out", "out", *unfinished, "--resume"]) == 0
+
+
 def test_a_run_is_measured_as_deep_as_it_is_and_read_compressed() -> None:
     many = "".join(f"q1 Q0 x{n} {n} {5000 - n} x\n" for n in range(2000))
     with gzip.open("deep.trec.gz", "wt", encoding="utf-8") as file:
@@ -261,5 +269,33 @@ def test_a_measure_that_cannot_be_read_is_told_in_words(capsys: Capture) -> None
 
 def test_the_headline_of_a_tie_names_both() -> None:
     assert main(["evaluate", "--model", "run:good.trec", "--dataset", "data", "--out", "out"]) == 0
-    page = Path("out/table.html").read_text(encoding="utf-8")
+    page = Path("out/report.html").read_text(encoding="utf-8")
     assert "run:good.trec and BM25 reach nDCG@10 0.500 on data." in page
+
+
+def test_the_page_shows_what_each_system_found_with_the_texts_of_the_collection() -> None:
+    models = ["--model", "run:good.trec", "run:other.trec", "--no-bm25"]
+    assert main(["evaluate", *models, "--dataset", "data", "--out", "out"]) == 0
+    root = ElementTree.fromstring(Path("out/report.html").read_text(encoding="utf-8").partition("\n")[2])
+    examples = [element for element in root.iter("details") if element.get("class") == "example"]
+    words = [" ".join(" ".join(each.itertext()).split()) for each in examples]
+    assert [each.split()[0] for each in words] == ["+1.000", "-1.000"]
+    assert "run:other.trec nDCG@10 1.000; first relevant at rank 1 Animals d2 \u2713 relevant" in words[0]
+    assert "run:good.trec nDCG@10 0.000; none relevant among 0 found" in words[0]
+
+
+def test_an_evaluation_is_not_lost_for_its_page(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def fail(*arguments: object, **settings: object) -> None:
+        raise MemoryError("no room for a picture")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+    assert main(["evaluate", "--model", "run:good.trec", "--dataset", "data", "--out", "out"]) == 0
+    assert (
+        "warning: no report.html was written (MemoryError: no room for a picture)" in capsys.readouterr().err
+    )
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "data",
+        "metrics.json",
+        "settings.json",
+        "table.md",
+    ]

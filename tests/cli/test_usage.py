@@ -19,8 +19,10 @@ COMMANDS = [
     "encode",
     "index",
     "search",
+    "inspect",
     "evaluate",
     "compare",
+    "serve",
     "quickstart",
 ]
 
@@ -59,6 +61,8 @@ def test_help_of_a_command_begins_with_an_example_that_parses(llara: Llara, comm
         ["index", "--index", "x", "--add", "v", "--delete", "1"],
         ["index", "--index", "x", "--add", "v", "--out", "y"],
         ["search", "--index", "x"],
+        ["serve"],
+        ["serve", "--index", "x", "--workers", "0"],
         ["search", "--index", "x", "query", "--queries", "file"],
         ["search", "--index", "x", "query", "-k", "0"],
         ["search", "--index", "x", "--quer", "file"],
@@ -181,13 +185,16 @@ def test_flags_stay_as_they_are() -> None:
         "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata"
         " --no-titles --out --overwrite --precision --resume --role --shard-size --skip-bad"
         " --text-field --texts-only --title-field --verify --workers",
-        "index": "--add --backend --collection --delete --index --kind --out --overwrite --set --uri"
-        " --vectors",
-        "search": "--filter --format --index --model --overwrite --queries --run --set",
+        "index": "--add --backend --bm25 --collection --delete --index --kind --lexical --out --overwrite"
+        " --set --uri --vectors",
+        "inspect": "--document --format --index --model --top",
+        "search": "--filter --format --index --mode --model --overwrite --queries --run --set",
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"
         " --language --measures --model --no-bm25 --no-ignore-identical-ids --no-titles --out --overwrite"
         " --passage-stride --passage-words --passages --queries --query-role --resume --split --tune-split"
         " --unlabelled",
         "compare": "--all-pairs --alpha --baseline --measures --out --overwrite --qrels --split --test",
+        "serve": "--allow-host --api-key-file --device --host --index --limit --model --name --no-access-log"
+        " --port --set --without-key --workers",
         "quickstart": "--out --overwrite --passages --set",
     }

@@ -21,7 +21,10 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the server: tiny matrices gain nothing from threads
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["llara.adapt.run", "llara.finetune.run", "llara.cli.commands", "llara.encode", "peft"]
+    [
+        *("llara.adapt.run", "llara.finetune.run", "llara.cli.commands", "llara.encode", "peft"),
+        *("matplotlib.style", "matplotlib.figure", "matplotlib.backends.backend_svg"),
+    ]
 )
 _SECONDS = 240
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tiny import SENTENCES, SHUFFLED_SLOTS, byte_level, model_for, write_model
 from torch import Tensor
 
 from llara.adapt.losses import AdaptationModel, BatchBuilder, Example
+from llara.model import fingerprint
 from llara.prompts import Prompts
 
 RECIPE = """
@@ -97,6 +99,30 @@ def test_losses_fall_and_are_logged_by_name(whole: Path) -> None:
         mean = (entry["ebae"] + entry["ebar"]) / 2 + 0.5 * entry["lm"]
         assert entry["loss"] == pytest.approx(mean, rel=1e-5)
     assert entries[-1]["loss"] < entries[0]["loss"] - 0.5
+
+
+def test_a_page_about_the_run_stands_beside_the_model_and_changes_nothing_of_it(
+    whole: Path, workspace: Path
+) -> None:
+    html = (whole / "report.html").read_text(encoding="utf-8")
+    words = " ".join("".join(ElementTree.fromstring(html.partition("\n")[2]).itertext()).split())
+    last = log(whole)[-1]
+    for part in (
+        "over 8 steps and",
+        f"EBAE {last['ebae']:.2f}",
+        f"EBAR {last['ebar']:.2f}",
+        f"next token {last['lm']:.2f}",
+        "Documents30",
+        "training.max_steps",
+        "Tokens a second",
+        "Learning rate",
+    ):
+        assert part in words
+    assert ".partial" not in html
+    with_page = fingerprint(whole)
+    (whole / "report.html").rename(workspace / "report.html")
+    assert fingerprint(whole) == with_page
+    (workspace / "report.html").rename(whole / "report.html")
 
 
 @pytest.mark.parametrize(

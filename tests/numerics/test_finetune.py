@@ -412,6 +412,9 @@ def test_the_best_checkpoint_is_what_is_saved(workspace: Path) -> None:
     one, other = weights(workspace / "late"), weights(workspace / "until-best")
     assert all(torch.equal(one[name], other[name]) for name in other)
     assert f"{values[best]:.3f} (the best is kept)" in (workspace / "late" / "README.md").read_text()
+    assert training(workspace / "late")["best_step"] == best
+    page = (workspace / "late" / "report.html").read_text(encoding="utf-8")
+    assert f"{values[best]:.3f} at step {best}, kept" in page
 
 
 def test_the_held_out_measure_is_what_its_definition_says(workspace: Path) -> None:
@@ -467,6 +470,10 @@ def test_rounds_mine_and_train_again_and_resume_in_the_second(name: str, kill: K
     assert "started with other settings (train)" in other.stderr
     succeed(llara(*finetune(out, *settings, flags=("--resume",)), cwd=workspace))
     assert_same_bytes(workspace / out, workspace / "rounds")
+    page = (workspace / out / "report.html").read_text(encoding="utf-8")
+    for part in ("Loss, round 2", "Queries held out, round 2", "train.jsonl, round 2", "queries with none"):
+        assert part in page
+    assert ".partial" not in page
     facts = training(workspace / out)
     assert facts["model"] == "start"
     assert facts == training(workspace / "rounds")

@@ -9,19 +9,20 @@ from pydoc_data import topics
 
 import httpx
 import pytest
+from filelock import FileLock
 from served import KEY, STRANGE_IDS, Server, start
 
 
 @pytest.fixture(scope="session")
 def documents() -> list[dict[str, object]]:
-    """Three hundred passages of Python's language reference, some with ids that are hard to put in a path."""
+    """Two hundred passages of Python's language reference, some with ids that are hard to put in a path."""
     texts = [
         " ".join(part.split())
         for text in topics.topics.values()
         for part in text.split("\n\n")
         if 100 < len(part) < 400 and "+--" not in part
     ]
-    ids = [*STRANGE_IDS, *(f"topic-{number}" for number in range(300 - len(STRANGE_IDS)))]
+    ids = [*STRANGE_IDS, *(f"topic-{number}" for number in range(200 - len(STRANGE_IDS)))]
     return [
         {"id": id_, "title": text.split(".")[0][:60], "text": text, "year": 1990 + number % 30}
         for number, (id_, text) in enumerate(zip(ids, texts, strict=False))
@@ -29,21 +30,32 @@ def documents() -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="session")
-def index(tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, object]]) -> Path:
-    """An exact index of them."""
+def index(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, object]], worker_id: str
+) -> Path:
+    """An exact index of them with BM25 beside; built once, whichever of pytest's processes comes first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "served"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "index").exists():
+            folder.mkdir()
+            _build(folder, documents)
+    return folder / "index"
+
+
+def _build(folder: Path, documents: list[dict[str, object]]) -> None:
     from llara.encode import encode_file
     from llara.indexes import build_index
 
-    folder = tmp_path_factory.mktemp("served")
     source = folder / "docs.jsonl"
     source.write_text("".join(json.dumps(document) + "\n" for document in documents), encoding="utf-8")
     encode_file("llara-mini", [str(source)], folder / "vectors", role="document")
-    return build_index(folder / "vectors", folder / "index")
+    build_index(folder / "vectors", folder / "index", words=("bm25",))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, index: Path) -> Iterator[Server]:
-    """One server for the tests of a file; impatient, with a key."""
+    """One server for all tests that leave it running; impatient, with a key."""
     limits = ["head_seconds=2", "body_seconds=2", "inputs=256", "queue_texts=512"]
     options = [part for limit in limits for part in ("--limit", limit)]
     running = start(tmp_path_factory.mktemp("server"), "--index", index, *options, key=KEY)

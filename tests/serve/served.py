@@ -80,5 +80,3 @@ def start(folder: Path, *arguments: object, key: str | None = None, **environmen
     url = process.stdout.readline().strip()
     assert url.startswith("http://"), log.read_text()
     return Server(process, url, log, key)
-
-

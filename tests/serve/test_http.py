@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -15,6 +19,8 @@ import openai
 import pytest
 from served import KEY, STRANGE_IDS
 
+HERE = Path(__file__).parent
+EXAMPLES = 10  # schemathesis makes up for each operation, beside those that cover its description
 TEXTS = ["how do I open a file", "a list keeps its items in order", "", "巴黎在法国", "x" * 5_000]
 
 
@@ -78,10 +84,10 @@ def test_a_role_is_said_by_the_models_name_or_by_input_type(gpt, model):
     np.testing.assert_allclose(vectors_of(by_name), expected, atol=2e-6)
     np.testing.assert_allclose(vectors_of(by_field), expected, atol=2e-6)
     assert np.abs(expected - model.encode_document(TEXTS[:2])).max() > 0.01
-    with pytest.raises(openai.BadRequestError, match="input_type is document"):
-        gpt.embeddings.create(
-            model="llara-mini:query", input="a", extra_body={"input_type": "document"}
-        )
+    both = gpt.embeddings.create(
+        model="llara-mini:document", input=TEXTS[:2], extra_body={"input_type": "query"}
+    )
+    np.testing.assert_allclose(vectors_of(both), expected, atol=2e-6)
 
 
 def test_fewer_dimensions_are_the_first_at_length_one_again(gpt, model):
@@ -110,7 +116,9 @@ def test_token_ids_are_read_by_the_models_own_tokenizer(gpt, model):
 
 
 def test_ids_of_another_tokenizer_are_refused(gpt):
-    with pytest.raises(openai.BadRequestError, match=r"input\.1\.0: Input should be less than 8192"):
+    with pytest.raises(
+        openai.BadRequestError, match=r"input\.1\.0: Input should be less than or equal to 8191"
+    ):
         gpt.embeddings.create(model="llara-mini", input=[[5], [100_257]])
 
 
@@ -177,7 +185,7 @@ def test_search_finds_the_nearest_documents_by_brute_force(client, model, docume
 
 def test_a_filter_holds_and_a_wrong_one_is_the_clients_fault(client):
     hits = client.post("/search", json={"query": "a", "k": 100, "where": "year == 1995"}).json()["hits"]
-    assert len(hits) == 10
+    assert len(hits) == 7
     assert {hit["metadata"]["year"] for hit in hits} == {1995}
     answer = client.post("/search", json={"query": "a", "where": "year >"})
     assert answer.status_code == 400
@@ -202,6 +210,79 @@ def test_a_document_that_is_not_there_is_404(client):
         assert (answer.status_code, error_of(answer)["code"]) == (404, "no_document")
 
 
+def test_words_and_both_are_searched_as_from_python(client, index):
+    from llara.search import Searcher
+
+    searcher = Searcher.open(index)
+    for mode in ("bm25", "hybrid"):
+        (expected,) = searcher.search(["raise an exception"], 5, mode=mode, where="year < 2010")
+        asked = {"query": "raise an exception", "k": 5, "mode": mode, "where": "year < 2010"}
+        hits = client.post("/search", json=asked).json()["hits"]
+        assert [hit["id"] for hit in hits] == [hit.id for hit in expected]
+        np.testing.assert_allclose([hit["score"] for hit in hits], [hit.score for hit in expected], atol=2e-6)
+    answer = client.post("/search", json={"query": "a", "mode": "lexical"})
+    assert error_of(answer)["message"] == "mode: Input should be 'dense', 'bm25' or 'hybrid'"
+
+
+def test_searches_at_once_keep_their_own_filters(server):
+    years = [1990 + number % 30 for number in range(90)]
+
+    async def ask_all() -> list[set[int]]:
+        async with httpx.AsyncClient(base_url=server.url, headers=server.headers, timeout=60) as client:
+
+            async def ask(year: int) -> set[int]:
+                asked = {"query": "a", "mode": "bm25", "where": f"year == {year}", "k": 100}
+                hits = (await client.post("/search", json=asked | {"query": "the"})).json()["hits"]
+                return {hit["metadata"]["year"] for hit in hits}
+
+            return await asyncio.gather(*map(ask, years))
+
+    assert [found - {year} for year, found in zip(years, asyncio.run(ask_all()), strict=True)] == [set()] * 90
+
+
+# -- what vectors hold
+
+
+def test_what_vectors_hold_is_told_as_in_python(client, index, documents):
+    from llara.inspect import Inspector
+    from llara.search import Searcher
+
+    inspector = Inspector.of(Searcher.open(index))
+    text = "The decimal module holds exact numbers."
+    found = client.post("/inspect", json={"text": text, "top": 5}).json()
+    assert found == json.loads(json.dumps(inspector.inspect(text, top=5).to_dict()))
+    assert len(found["roles"]["next"]["words"]) == 5
+    document = documents[10]
+    whole = f"{document['title']} {document['text']}"
+    by_id = {"query": "how to raise an exception", "document_id": document["id"], "top": 5}
+    by_text = {"query": "how to raise an exception", "document": whole, "top": 5}
+    answers = [client.post("/inspect/pair", json=asked).json() for asked in (by_id, by_text)]
+    expected = inspector.pair("how to raise an exception", whole, top=5).to_dict()
+    for answer in answers:
+        assert answer["similarity"] == pytest.approx(expected["similarity"], abs=2e-6)
+        shares = [word["share"] for word in answer["document_words"]]
+        assert shares == pytest.approx([word["share"] for word in expected["document_words"]], abs=2e-4)
+        assert [word["word"] for word in answer["shared"]] == [word["word"] for word in expected["shared"]]
+    missing = client.post("/inspect/pair", json={"query": "a", "document_id": "none"})
+    assert (missing.status_code, error_of(missing)["code"]) == (404, "no_document")
+    neither = client.post("/inspect/pair", json={"query": "a"})
+    assert neither.status_code == 400
+
+
+@pytest.mark.parametrize("mode", ["dense", "bm25"])
+def test_highlights_are_words_of_the_hits(client, mode):
+    asked = {"query": "raise an exception", "k": 5, "mode": mode, "highlight": True}
+    hits = client.post("/search", json=asked).json()["hits"]
+    words = set()
+    for hit in hits:
+        for part in ("title", "text"):
+            for start, end, weight in hit["highlights"][part]:
+                words.add(hit[part][start:end].lower())
+                assert 0 < weight <= 1
+    assert words & {"exception", "exceptions", "raise", "raised", "raises", "raising"}
+    assert all(word.isalnum() for word in words)
+
+
 # -- what is told of the service
 
 
@@ -217,7 +298,7 @@ def test_info_says_what_is_served(server, index):
     }
     size = sum(path.stat().st_size for path in index.iterdir())
     assert facts["index"] == {
-        "documents": 300,
+        "documents": 200,
         "kind": "exact",
         "backend": "faiss",
         "bytes": size,
@@ -225,7 +306,7 @@ def test_info_says_what_is_served(server, index):
         "role": "document",
     }
     assert (facts["needs_key"], facts["limits"]["inputs"]) == (True, 256)
-    assert "dense" in facts["modes"]
+    assert facts["modes"] == ["dense", "bm25", "hybrid"]
 
 
 def test_metrics_are_prometheus_text(client):
@@ -263,7 +344,7 @@ def test_without_the_key_nothing_is_given_away(server, headers):
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
         ("GET", "/nothing"),
-        ("GET", "/page/../metrics"),
+        ("GET", "/page/%2E%2E/metrics"),
         ("GET", "//info"),
     ):
         with httpx.Client() as client:
@@ -304,7 +385,7 @@ def test_browsers_are_told_to_run_nothing_from_elsewhere(client):
         (b"[" * 100_000, 400, "invalid_json"),
         (b'{"input": ' + b"[" * 100_000, 400, "invalid_json"),
         (b'{"input": NaN}', 400, "invalid_value"),
-        (b'{"input": ' + b"9" * 5_000 + b"}", 400, "invalid_value"),
+        (b'{"input": ' + b"9" * 5_000 + b"}", 400, "invalid_json"),
         (b"[]", 400, "invalid_value"),
         (b"null", 400, "invalid_value"),
         (b"{}", 400, "invalid_value"),
@@ -316,6 +397,9 @@ def test_browsers_are_told_to_run_nothing_from_elsewhere(client):
         (b'{"input": ["a", null]}', 400, "invalid_value"),
         (b'{"input": ["a", 3]}', 400, "invalid_value"),
         (b'{"input": "a", "dimensions": 0}', 400, "invalid_value"),
+        (b'{"input": "a", "dimensions": 1.5}', 400, "invalid_value"),
+        (b'{"input": "a", "dimensions": "3"}', 400, "invalid_value"),
+        (json.dumps({"input": "a", "user": "u" * 1_001}).encode(), 400, "invalid_value"),
         (b'{"input": "a", "encoding_format": "int8"}', 400, "invalid_value"),
         (b'{"input": "a", "dimension": 3}', 400, "unknown_field"),
         (json.dumps({"input": ["a"] * 10_000}).encode(), 413, "too_large"),
@@ -340,7 +424,9 @@ def test_a_body_of_10_mb_is_refused_announced_or_not(client):
     body = b" " * 10_000_000
     kind = {"Content-Type": "application/json"}
     announced = client.post("/search", content=body, headers=kind)
-    streamed = client.post("/search", content=(body[i : i + 65_536] for i in range(0, len(body), 65_536)), headers=kind)
+    streamed = client.post(
+        "/search", content=(body[i : i + 65_536] for i in range(0, len(body), 65_536)), headers=kind
+    )
     for answer in (announced, streamed):
         assert (answer.status_code, error_of(answer)["code"]) == (413, "too_large")
     assert client.get("/health").status_code == 200
@@ -353,7 +439,10 @@ def test_a_body_that_is_not_said_to_be_json_is_refused(client):
 
 
 def test_paths_and_methods_that_there_are_not_have_the_same_shape(client):
-    assert (client.get("/nothing").status_code, error_of(client.get("/nothing"))["code"]) == (404, "not_found")
+    assert (client.get("/nothing").status_code, error_of(client.get("/nothing"))["code"]) == (
+        404,
+        "not_found",
+    )
     answer = client.request("DELETE", "/search")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert error_of(answer)["code"] == "method_not_allowed"
@@ -451,3 +540,58 @@ def test_no_line_of_the_log_holds_a_text_an_id_or_a_key(server, client):
     assert "GET /documents/{id} 404" in log
     assert "secret" not in log
     assert KEY not in log
+
+
+# -- the description
+
+
+def test_schemathesis_finds_nothing(server, tmp_path):
+    """It makes up requests, right and wrong ones, and compares the answers with what is described."""
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        f"--config-file={HERE / 'schemathesis.toml'}",
+        *("run", f"{server.url}/openapi.json", "--seed=1", f"--max-examples={EXAMPLES}"),
+        f"--header=Authorization: Bearer {server.key}",
+    ]
+    found = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])},
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout[-6_000:] + found.stderr[-2_000:]
+    assert "No issues found" in found.stdout
+
+
+def test_every_operation_is_described_with_its_errors(server):
+    document = httpx.get(f"{server.url}/openapi.json", headers=server.headers).json()
+    operations = {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(operations) >= {
+        "GET /health",
+        "GET /info",
+        "GET /metrics",
+        "GET /v1/models",
+        "GET /v1/models/{model}",
+        "POST /v1/embeddings",
+        "POST /search",
+        "GET /documents/{id}",
+        "POST /inspect",
+        "POST /inspect/pair",
+    }
+    for name, operation in operations.items():
+        errors = {status for status in operation["responses"] if status != "200"}
+        assert errors >= {"401", "500"}, name
+        for status in errors:
+            schema = operation["responses"][status]["content"]["application/json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}, (name, status)
+        assert bool(operation.get("security")) == (name not in ("GET /health", "GET /info")), name
+    taken = document["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
+    assert taken["properties"]["dimensions"]["anyOf"][0]["maximum"] == 384

@@ -151,8 +151,8 @@ def test_the_result_is_written_whole_and_reads_back(retriever, collection, tmp_p
     assert sorted(path.name for path in out.iterdir()) == [
         "data",
         "metrics.json",
+        "report.html",
         "settings.json",
-        "table.html",
         "table.md",
     ]
     content = json.loads((out / "metrics.json").read_text())

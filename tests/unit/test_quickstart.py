@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -142,6 +143,22 @@ def test_the_report_says_the_same_numbers(finished) -> None:
         low, high = system["intervals"]["nDCG@10"]
         assert f"{low:.3f} to {high:.3f}" in page
         assert f"{system['metrics']['nDCG@10']:.3f}" in page
+
+
+def test_the_report_shows_the_queries_that_changed_most(finished) -> None:
+    def values(directory: str) -> dict[str, float]:
+        run, dataset = f"run:{finished.out}/runs/{directory}.trec", finished.out / "collection"
+        [found] = evaluate(models=[run], datasets=[dataset])
+        return found.per_query[MEASURES[0]]
+
+    page = finished.report.read_text(encoding="utf-8")
+    base, adapted, tuned = map(values, ("base", "adapted", "finetuned"))
+    expected = []
+    for before, after in ((base, adapted), (adapted, tuned)):
+        changes = sorted(after[query] - before[query] for query in before)
+        expected += [each for each in reversed(changes[-3:]) if each > 0] + [c for c in changes[:3] if c < 0]
+    shown = re.findall(r"<details class='example'><summary><b [^>]*>([+-][0-9.]+)</b>", page)
+    assert shown == [f"{each:+.3f}" for each in expected]
 
 
 def test_nothing_is_left_that_is_not_said(finished) -> None:

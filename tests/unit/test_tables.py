@@ -7,13 +7,18 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from llara.errors import InputError
+from llara.evaluate.page import page as evaluation_page
 from llara.evaluate.paper import BEIR, published
 from llara.evaluate.results import Evaluation
-from llara.evaluate.tables import markdown, page, tables
-from llara.report import Cell, Column, Row, Table, table_html, table_markdown
+from llara.evaluate.tables import markdown, tables
+from llara.report import Cell, Column, Row, Table, render, table_html, table_markdown
 from llara.significance import bootstrap_interval
 
 DAGGER = "\u2020"
+
+
+def page(evaluations, **others):
+    return render(evaluation_page(evaluations, **others))
 
 
 def evaluation(name, values, dataset="cranfield", measure="nDCG@10", benchmark=None, split="test"):
@@ -216,8 +221,10 @@ def test_the_page_says_what_the_markdown_says():
         assert part in text
     assert "both reaches nDCG@10 0.200 on average over 2 data sets, the best of 2 systems." in text
     assert [element.text for element in root.iter("strong")] == ["0.200"] * 3
-    assert [element.text for element in root.iter("sup")] == [DAGGER] * 2
-    assert len(re.findall("<svg", html)) == 1
+    assert [element.text for element in root.iter("sup")] == [
+        DAGGER
+    ] * 4  # and of the same tests, spelled out
+    assert len(re.findall("<svg", html)) == 3  # the means, and of each data set the differences
     assert "a\\|b & <co>" in markdown(found)
 
 

@@ -11,6 +11,7 @@ from llara.config import FinetuneTrainingConfig
 from llara.errors import ConfigError
 from llara.finetune.trainer import EvaluateLast
 from llara.training import StopAfter, check_devices, common_arguments
+from llara.training.trainer import _Clock
 
 TWO_PROCESSES: Any = SimpleNamespace(device=torch.device("cpu"), world_size=2)
 
@@ -24,6 +25,16 @@ def test_several_gpus_in_one_process_are_refused() -> None:
 def test_other_processes_wait_for_the_first_longer_than_half_an_hour(tmp_path) -> None:
     arguments = common_arguments(FinetuneTrainingConfig(), tmp_path, max_steps=1)
     assert arguments["ddp_timeout"] > 24 * 3600
+
+
+def test_the_clock_of_a_resumed_run_goes_on_from_its_checkpoint() -> None:
+    clock = _Clock()
+    arguments: Any = None
+    clock.on_train_begin(arguments, TrainerState(), TrainerControl())
+    assert 0 <= clock.seconds() < 60
+    history: Any = [{"step": 1, "seconds": 70.0}, {"step": 2, "seconds": 90.5}, {"step": 2, "eval_loss": 1.0}]
+    clock.on_train_begin(arguments, TrainerState(log_history=history), TrainerControl())
+    assert 90.5 <= clock.seconds() < 150
 
 
 @pytest.mark.parametrize("first_is_late", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments, set_seed
 from llara.adapt.losses import BatchBuilder
 from llara.adapt.store import TokenStore, build_store
 from llara.config import AdaptConfig
-from llara.corpus import Fields, Segment, Skipped, files_of, iter_segments, read_documents
+from llara.corpus import Document, Fields, Segment, Skipped, files_of, iter_segments, read_documents
 from llara.errors import ConfigError, InputError, OutputError
+from llara.files import write_text_atomic
 from llara.model import embedding_of, load_causal_lm, load_tokenizer
 from llara.prompts import Preset, Prompts, Task, get_preset, slot_ids
 from llara.settings import to_dict
@@ -27,10 +29,13 @@ __all__ = [
     "batch_builder",
     "load_model",
     "load_prompts",
+    "read_counts",
     "tasks_of",
     "tokenized_corpus",
     "write_store",
 ]
+
+READ = "read.json"  # beside store.json, which says what the store was made from: this is what was found
 
 
 def load_prompts(base: str, config: AdaptConfig) -> tuple[PreTrainedTokenizerBase, Prompts]:
@@ -118,9 +123,10 @@ def write_store(
     Segments leave room for both prompts, also where one is trained: whatever is trained reads the same ones.
     """
     skipped = Skipped() if skip_bad else None
+    counts = Counter[str]()
     longest = prompts.text_limit(config.corpus.segment_tokens, ("self", "next"))
     build_store(
-        _segments(corpus, prompts, config, skipped, max_tokens=longest),
+        _segments(corpus, prompts, config, skipped, counts, max_tokens=longest),
         prompts,
         directory,
         made_from=_made_from(base, corpus, prompts, config, skip_bad=skip_bad),
@@ -129,6 +135,14 @@ def write_store(
     )
     if skipped is not None and skipped.count:
         say(str(skipped))
+    read = {"documents": counts["documents"], "skipped": skipped.count if skipped else 0}
+    write_text_atomic(directory / READ, json.dumps(read) + "\n")
+
+
+def read_counts(directory: Path) -> dict[str, int]:
+    """How many documents a store was made of and bad lines were left out; empty if nobody counted."""
+    path = directory / READ
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _made_from(
@@ -167,13 +181,20 @@ def _segments(
     prompts: Prompts,
     config: AdaptConfig,
     skipped: Skipped | None,
+    counts: Counter[str],
     *,
     max_tokens: int,
 ) -> Iterator[Segment]:
     settings = config.corpus
     fields = Fields(id=settings.id_field, title=settings.title_field, text=settings.text_field)
+
+    def counted() -> Iterator[Document]:
+        for document in read_documents(corpus, fields=fields, skipped=skipped):
+            counts["documents"] += 1
+            yield document
+
     return iter_segments(
-        read_documents(corpus, fields=fields, skipped=skipped),
+        counted(),
         max_tokens=max_tokens,
         count_tokens=prompts.count_tokens,
         language=settings.language,

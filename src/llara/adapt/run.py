@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +22,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 
 from llara.adapt.card import model_card
 from llara.adapt.losses import AdaptationModel
+from llara.adapt.page import Reading, page
 from llara.adapt.prepare import (
     batch_builder,
     load_model,
     load_prompts,
+    read_counts,
     tokenized_corpus,
 )
 from llara.adapt.store import OrderedExamples, TokenStore, training_order
@@ -36,6 +39,8 @@ from llara.joint import check_joint
 from llara.lexicon import common_words, vocabulary_words, write_lexicon
 from llara.model import load_config, save_retriever, stored_dtype
 from llara.prompts import Prompts, Task
+from llara.report import REPORT, leave_report
+from llara.report.machine import versions
 from llara.settings import to_dict
 from llara.training import (
     StopAfter,
@@ -44,6 +49,7 @@ from llara.training import (
     common_arguments,
     last_checkpoint,
     make_work,
+    run_facts,
     say,
 )
 
@@ -97,11 +103,13 @@ def adapt(
             store or work / "corpus", arguments, base, corpus, prompts, config, skip_bad=skip_bad
         )
         trainer = _trainer(work, arguments, tokens, tokenizer, prompts, base, config, resume=resume)
-        log = _train(trainer, work, resume=resume)
+        _train(trainer, work, resume=resume)
+        facts = {"base": base, "corpus": _corpus_facts(tokens, corpus)}
         if trainer.is_world_process_zero():
             _finish(
-                trainer, prompts, tokens, out, work, base=base, config=config, log=log, overwrite=overwrite
-            )
+                trainer, prompts, tokens, out, work, facts=facts, config=config, overwrite=overwrite,
+                started=started,
+            )  # fmt: skip
             shutil.rmtree(work, ignore_errors=True)
     except LlaraError as error:
         if last_checkpoint(work / "checkpoints"):
@@ -110,7 +118,16 @@ def adapt(
             shutil.rmtree(work, ignore_errors=True)
         raise
     trainer.accelerator.wait_for_everyone()
-    return AdaptResult(out, log, time.monotonic() - started)
+    return AdaptResult(out, _clean_log(trainer), time.monotonic() - started)
+
+
+def _corpus_facts(tokens: TokenStore, corpus: Sequence[str | Path]) -> dict[str, Any]:
+    """What was read, as far as it was counted."""
+    return {
+        "sources": [str(source) for source in corpus],
+        **read_counts(tokens.directory),
+        "with_successor": int((tokens.segments[:, 2] > 0).sum()),
+    }
 
 
 def _trainer(
@@ -153,19 +170,19 @@ def _trainer(
     return trainer
 
 
-def _train(trainer: AdaptTrainer, work: Path, *, resume: bool) -> list[dict[str, float]]:
-    """Train from the last whole checkpoint, or from the start; gives the log of losses."""
+def _train(trainer: AdaptTrainer, work: Path, *, resume: bool) -> None:
+    """Train from the last whole checkpoint, or from the start."""
     checkpoint = last_checkpoint(work / "checkpoints") if resume else None
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except OSError as error:
         raise OutputError(f"cannot write {work}: {error.strerror or error}; free the disk") from error
-    return _clean_log(trainer.state.log_history)
 
 
-def _clean_log(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    """The log entries with a loss, without the Trainer's own bookkeeping."""
+def _clean_log(trainer: AdaptTrainer) -> list[dict[str, float]]:
+    """The log entries with a loss, without the Trainer's own bookkeeping and the time they took."""
     keep = ("step", "loss", "ebae", "ebar", "lm", "learning_rate", "grad_norm")
+    history = trainer.state.log_history
     return [{key: entry[key] for key in keep if key in entry} for entry in history if "loss" in entry]
 
 
@@ -202,10 +219,10 @@ def _finish(
     out: Path,
     work: Path,
     *,
-    base: str,
+    facts: dict[str, Any],
     config: AdaptConfig,
-    log: list[dict[str, float]],
     overwrite: bool,
+    started: float,
 ) -> None:
     """Merge, centre, and write the model directory by one rename."""
     model = trainer.lm
@@ -217,7 +234,7 @@ def _finish(
     with atomic_directory(out, overwrite=overwrite, within=work) as directory:
         max_tokens = min(max(512, config.corpus.segment_tokens), longest)
         save_retriever(
-            model.to(stored_dtype(load_config(base))),
+            model.to(stored_dtype(load_config(facts["base"]))),
             prompts,
             directory,
             max_tokens=max_tokens,
@@ -225,15 +242,30 @@ def _finish(
         )
         write_lexicon(directory, _lexicon(store, prompts.tokenizer))
         training = {
-            "base": base,
+            **facts,
             "segments": len(store),
             "tokens": len(store.ids),
             "steps": trainer.state.global_step,
             "settings": to_dict(config),
-            "log": log,
+            "versions": versions("torch", "transformers", "sentence-transformers", "peft"),
+            "log": _clean_log(trainer),
         }
         (directory / "training.json").write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
         trackers = work / "checkpoints" / "runs"
         if trackers.exists():
             shutil.copytree(trackers, directory / "tensorboard")
         (directory / "README.md").write_text(model_card(training), encoding="utf-8")
+        examples = trainer.train_dataset
+        assert isinstance(examples, OrderedExamples)
+        reading = Reading(store.lengths(), examples.order, len(examples) // config.training.max_steps)
+        leave_report(
+            directory / REPORT,
+            lambda: page(
+                training,
+                config,
+                reading,
+                log=trainer.state.log_history,
+                run=run_facts(trainer.args, started=started),
+                out=out,
+            ),
+        )

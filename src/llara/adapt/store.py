@@ -8,6 +8,7 @@ does not matter to memory, and a resumed run sees the very same examples in the 
     segments.npy     int64 [segments, 3]: end in ids.bin, end in targets.bin, 1 if a successor follows
     frequency.npy    int64 [V]: in how many segments' targets each token occurs
     store.json       what the store was made from; a resumed run must match it
+    read.json        documents read and bad lines left out, if ``write_store`` made it
 """
 
 from __future__ import annotations

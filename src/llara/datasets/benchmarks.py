@@ -92,7 +92,7 @@ def open_collection(name: str | Path, split: str | None = None) -> StreamedColle
         MissingExtraError: it is an id of ir_datasets, which is not installed.
     """
     collection, beir, judgements = _find(name, split)
-    num_documents = check_corpus(
+    facts = check_corpus(
         collection.documents,
         collection.qrels,
         source=name if judgements is None else layout_file(Path(name), "corpus.jsonl"),
@@ -100,7 +100,8 @@ def open_collection(name: str | Path, split: str | None = None) -> StreamedColle
     )
     return replace(
         collection,
-        num_documents=num_documents,
+        num_documents=facts.num_documents,
+        digest=facts.digest,
         benchmark=_benchmark(beir or collection.name, collection.split),
         ignore_identical_ids=beir is not None and beir != "beir/msmarco",
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llara.corpus import Document, Fields
 from llara.corpus.readers import open_rows
 from llara.errors import InputError
 
-__all__ = ["blank_query", "check_corpus", "check_judged", "judged_queries", "unique"]
+__all__ = ["blank_query", "check_corpus", "check_judged", "corpus_digest", "judged_queries", "unique"]
 
 
 class Judged(Protocol):
@@ -76,13 +77,20 @@ def judged_queries(
     return {query: found[query] for query in qrels}
 
 
+class CorpusFacts(NamedTuple):
+    """How many documents, and what tells them from others (``corpus_digest``)."""
+
+    num_documents: int
+    digest: str
+
+
 def check_corpus(
     documents: Callable[[], Iterable[Document]],
     qrels: Mapping[str, Iterable[str]],
     *,
     source: str | Path,
     judgements: Iterable[Judged] = (),
-) -> int:
+) -> CorpusFacts:
     """Read a corpus once, count it, and see that its ids are unique and are those that were judged.
 
     Memory: eight bytes a document, twice while they are sorted, and the ids that are judged. Only where
@@ -95,8 +103,10 @@ def check_corpus(
     missing = {document for judged in qrels.values() for document in judged}
     num_judged = len(missing)
     hashes = array("q")
+    digest = hashlib.blake2b(digest_size=8)
     example = ""
     for document in documents():
+        digest.update(_content(document))
         example = example or document.id
         hashes.append(hash(document.id))
         missing.discard(document.id)
@@ -114,7 +124,19 @@ def check_corpus(
                     raise _repeated_id(document.id, source)
                 seen.add(document.id)
     check_judged(missing, num_judged, example=example, source=source, judgements=judgements, stacklevel=4)
-    return len(hashes)
+    return CorpusFacts(len(hashes), digest.hexdigest())
+
+
+def corpus_digest(documents: Iterable[Document]) -> str:
+    """What tells a corpus from another one with the same ids, in the same order."""
+    digest = hashlib.blake2b(digest_size=8)
+    for document in documents:
+        digest.update(_content(document))
+    return digest.hexdigest()
+
+
+def _content(document: Document) -> bytes:
+    return "\0".join((document.id, document.title, document.text, "")).encode("utf-8", "surrogatepass")
 
 
 def check_judged(

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from llara.corpus import Document, Fields, Skipped, read_documents
 from llara.corpus.readers import COMPRESSED_SUFFIXES, TEXT_SUFFIXES, read_lines, suffix_of
-from llara.datasets.checks import blank_query, check_judged, judged_queries, unique
+from llara.datasets.checks import blank_query, check_judged, corpus_digest, judged_queries, unique
 from llara.errors import InputError
 from llara.files import atomic_directory
 
@@ -59,6 +59,7 @@ class Collection:
             self.corpus.values,
             split=split,
             num_documents=len(self.corpus),
+            digest=corpus_digest(self.corpus.values()),
         )
 
 
@@ -69,7 +70,7 @@ class StreamedCollection:
     ``queries`` holds the judged queries only. ``benchmark`` is the name under which papers report it
     (``beir/scifact``), where it is known to be one. ``ignore_identical_ids`` is BEIR's rule, needed where
     queries are documents too (ArguAna, Quora): a query does not find itself. ``num_documents`` is None where
-    nobody has counted.
+    nobody has counted; ``digest`` stands for their texts.
     """
 
     name: str
@@ -80,6 +81,7 @@ class StreamedCollection:
     benchmark: str | None = None
     ignore_identical_ids: bool = False
     num_documents: int | None = None
+    digest: str | None = None
 
 
 def read_beir(path: Path, split: str = "test") -> Collection:

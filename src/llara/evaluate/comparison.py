@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from llara.datasets.collections import qrels_file, read_qrels
 from llara.errors import ConfigError, InputError, OutputError
@@ -25,12 +25,21 @@ from llara.significance import (
     wins_ties_losses,
 )
 
-__all__ = ["Difference", "RunComparison", "RunSummary", "compare_files", "compare_runs", "run_names"]
+__all__ = [
+    "Difference",
+    "RunComparison",
+    "RunSummary",
+    "compare_files",
+    "compare_runs",
+    "differences_of",
+    "run_names",
+]
 
 FORMAT = "llara-comparison/1"
 Test = Literal["randomization", "bootstrap"]
 _TESTS = {"randomization": paired_randomization_test, "bootstrap": paired_bootstrap_test}
 
+Key = TypeVar("Key", bound=Hashable)
 AnyRun = Mapping[str, Mapping[str, float]]
 
 
@@ -158,9 +167,12 @@ def compare_runs(
     differences = [
         difference
         for measure in dict.fromkeys(measures)
-        for difference in _differences(
-            measure, {name: values[name][measure] for name in runs}, pairs, test=test, alpha=alpha
-        )
+        for difference in differences_of(
+            measure,
+            {(a, b): (a, b, values[a][measure], values[b][measure]) for a, b in pairs},
+            test=test,
+            alpha=alpha,
+        ).values()
     ]
     return RunComparison(len(qrels), test, alpha, summaries, differences)
 
@@ -275,31 +287,35 @@ def _summary(
     return RunSummary(name, means, intervals, len(qrels.keys() - answered), len(answered - qrels.keys()))
 
 
-def _differences(
+def differences_of(
     measure: str,
-    values: Mapping[str, Mapping[str, float]],
-    pairs: Sequence[tuple[str, str]],
+    pairs: Mapping[Key, tuple[str, str, Mapping[str, float], Mapping[str, float]]],
     *,
-    test: str,
-    alpha: float,
-) -> list[Difference]:
-    """All pairs of runs by one measure, their p-values corrected together."""
-    p_values = {pair: _TESTS[test](values[pair[0]], values[pair[1]]) for pair in pairs}
+    test: Test = "randomization",
+    alpha: float = 0.05,
+) -> dict[Key, Difference]:
+    """Pairs of runs by one measure, their p-values corrected together.
+
+    Args:
+        pairs: of each the names of a run and of the one it is compared with, and the values of both by query.
+
+    Raises:
+        InputError: the two of a pair do not hold the same queries, or hold none.
+    """
+    p_values = {key: _TESTS[test](a, b) for key, (_, _, a, b) in pairs.items()}
     corrected = holm(p_values)
-    found = []
-    for pair in pairs:
-        a, b = values[pair[0]], values[pair[1]]
-        found.append(
-            Difference(
-                measure,
-                *pair,
-                difference=(math.fsum(a.values()) - math.fsum(b.values())) / len(a),
-                interval=paired_bootstrap_interval(a, b, level=1 - alpha),
-                p_value=p_values[pair],
-                p_holm=corrected[pair],
-                effect_size=effect_size(a, b),
-                **wins_ties_losses(a, b)._asdict(),
-            )
+    found = {}
+    for key, (run, against, a, b) in pairs.items():
+        found[key] = Difference(
+            measure,
+            run,
+            against,
+            difference=(math.fsum(a.values()) - math.fsum(b.values())) / len(a),
+            interval=paired_bootstrap_interval(a, b, level=1 - alpha),
+            p_value=p_values[key],
+            p_holm=corrected[key],
+            effect_size=effect_size(a, b),
+            **wins_ties_losses(a, b)._asdict(),
         )
     return found
 

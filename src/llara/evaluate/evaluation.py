@@ -12,6 +12,7 @@ from llara.encode import Role
 from llara.errors import ConfigError, InputError
 from llara.evaluate.fusion import tune_weights
 from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run
+from llara.evaluate.page import page
 from llara.evaluate.reading import Reading
 from llara.evaluate.results import Evaluation, Store
 from llara.evaluate.similarity import evaluate_similarity
@@ -65,8 +66,8 @@ def evaluate(
         models: ``bm25``, directories and names of retrievers, and what else ``open_system`` knows.
         datasets: what ``open_collection`` opens, sets of sentence pairs, or collections in memory.
         split: the judgements of those that have several (default: test).
-        out: write the runs, per-query values, ``metrics.json`` and tables here; what is finished stays in
-            ``OUT.partial`` if the run is stopped.
+        out: write the runs, per-query values, ``metrics.json``, tables and ``report.html`` here; what is
+            finished stays in ``OUT.partial`` if the run is stopped.
         measures: names of ir_measures; by default nDCG@10, RR@10 and R@100, and of a benchmark its own.
         hybrid: "rrf" or "weighted": adds to each retriever a row in which it is fused with BM25.
         tune_split: the split, other than ``split``, on which the weights are chosen.
@@ -138,7 +139,12 @@ def evaluate(
                     store.keep(_hybrid(name, hybrid, [p for p in parts if p], task, measures, asked.depth))
     if not store.evaluations:
         raise ConfigError("sentence pairs are for models that embed; name one with --model")
-    store.finish(summaries(store.evaluations, settings))
+    if out is not None:
+        collections = {task.name: task.collection for task in tasks if isinstance(task, RetrievalTask)}
+        store.finish(
+            summaries(store.evaluations, settings),
+            lambda: page(store.evaluations, collections=collections, settings=settings),
+        )
     return store.evaluations
 
 

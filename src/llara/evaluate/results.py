@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from llara.errors import ConfigError, InputError, OutputError
 from llara.files import check_output, write_text_atomic
+from llara.report import REPORT, Report, leave_report
 from llara.search import Run, read_run, write_run
 from llara.significance import bootstrap_interval, paired_randomization_test
 
@@ -144,16 +146,16 @@ class Store:
         write_text_atomic(self.work / _SETTINGS, _json(self._settings))
         self._settings = None
 
-    def finish(self, files: dict[str, str]) -> None:
-        """Write the summaries by name, and put the directory in its place.
+    def finish(self, files: dict[str, str], make_page: Callable[[], Report]) -> None:
+        """Write the summaries by name and the page, and put the directory in its place.
 
         Raises:
-            OutputError: the disk is full or read-only.
+            OutputError: the disk is full or read-only; it is only said if that is of the page alone.
         """
-        if self.out is None:
-            return
+        assert self.out is not None
         for name, text in files.items():
             write_text_atomic(self.work / name, text)
+        leave_report(self.work / REPORT, make_page)
         try:
             if self.out.exists():
                 retired = self.work.with_name(f".{self.work.name}.{os.getpid()}.old")

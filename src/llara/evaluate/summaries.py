@@ -1,4 +1,4 @@
-"""All that an evaluation writes beside its rows: the numbers as data, as Markdown and as a page."""
+"""What an evaluation writes beside its rows and the page about it: the numbers as data and as Markdown."""
 
 from __future__ import annotations
 
@@ -32,5 +32,4 @@ def summaries(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> di
     return {
         "metrics.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n",
         "table.md": tables.markdown(evaluations),
-        "table.html": tables.page(evaluations),
     }

@@ -1,4 +1,4 @@
-"""Evaluations to tables as papers print them, in Markdown and as a page, the paper's figures beside ours.
+"""Evaluations to tables as papers print them, the paper's figures beside ours.
 
 Data sets that were measured alike are shown together. Of one data set the rows are systems and the columns
 measures, with intervals; of several there is a table a measure: its rows data sets, its columns systems.
@@ -6,20 +6,31 @@ measures, with intervals; of several there is a table a measure: its rows data s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from llara import report
 from llara.errors import InputError
 from llara.evaluate import paper
+from llara.evaluate.comparison import Difference, differences_of
 from llara.evaluate.results import Evaluation
-from llara.report import Cell, Column, Interval, Intervals, Row, Table
+from llara.report import Cell, Column, Row, Table
 from llara.report.tables import SIGNIFICANT
 from llara.significance import holm, paired_randomization_test
 
-__all__ = ["PUBLISHED", "markdown", "page", "tables"]
+__all__ = [
+    "PUBLISHED",
+    "Group",
+    "average",
+    "difference_table",
+    "group_tables",
+    "groups",
+    "interval_of",
+    "markdown",
+    "table_of_differences",
+    "tables",
+    "tests_of",
+]
 
 PUBLISHED = ("LLaRA", "RepLLaMA", "BM25")
 """The paper's columns that tables show."""
@@ -31,7 +42,7 @@ By = dict[str, Evaluation]
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Data sets measured alike: label -> system -> evaluation."""
 
     measures: Sequence[str]
@@ -51,32 +62,6 @@ def markdown(evaluations: Sequence[Evaluation], *, published: Sequence[str] = PU
     return "\n".join(map(report.table_markdown, tables(evaluations, published=published)))
 
 
-def page(
-    evaluations: Sequence[Evaluation],
-    *,
-    title: str = "Evaluation",
-    finding: str = "",
-    notes: Sequence[str] = (),
-    published: Sequence[str] = PUBLISHED,
-) -> str:
-    """The tables as a page of HTML that needs nothing else, with a chart of each first measure.
-
-    Raises:
-        InputError: one system has two evaluations of one data set.
-    """
-    groups = _groups(evaluations)
-    return report.render(
-        report.Report(
-            title=title,
-            finding=finding or _finding(groups),
-            tables=[table for group in groups for table in _tables(group, published)],
-            intervals=[_intervals(group) for group in groups],
-            notes=notes,
-            facts=_facts(evaluations),
-        )
-    )
-
-
 def tables(evaluations: Sequence[Evaluation], *, published: Sequence[str] = PUBLISHED) -> list[Table]:
     """The tables, for either writer.
 
@@ -89,10 +74,10 @@ def tables(evaluations: Sequence[Evaluation], *, published: Sequence[str] = PUBL
     Raises:
         InputError: one system has two evaluations of one data set.
     """
-    return [table for group in _groups(evaluations) for table in _tables(group, published)]
+    return [table for group in groups(evaluations) for table in group_tables(group, published)]
 
 
-def _groups(evaluations: Iterable[Evaluation]) -> list[_Group]:
+def groups(evaluations: Iterable[Evaluation]) -> list[Group]:
     evaluations = list(evaluations)
     splits = {(each.dataset, each.split) for each in evaluations}
     names = [dataset for dataset, _ in splits]
@@ -110,16 +95,16 @@ def _groups(evaluations: Iterable[Evaluation]) -> list[_Group]:
     for label, systems in datasets.items():
         measures = tuple(dict.fromkeys(measure for each in systems.values() for measure in each.metrics))
         groups.setdefault(measures, {})[label] = systems
-    return [_Group(measures, found) for measures, found in groups.items()]
+    return [Group(measures, found) for measures, found in groups.items()]
 
 
-def _tables(group: _Group, published: Sequence[str]) -> list[Table]:
+def group_tables(group: Group, published: Sequence[str]) -> list[Table]:
     if len(group.datasets) == 1:
         return [_one_dataset(group, published)]
     return [_several_datasets(group, measure, published) for measure in group.measures]
 
 
-def _one_dataset(group: _Group, published: Sequence[str]) -> Table:
+def _one_dataset(group: Group, published: Sequence[str]) -> Table:
     (label, by), *_ = group.datasets.items()
     cells = {measure: _cells(group, measure, with_intervals=True) for measure in group.measures}
     figures = {measure: _published(by, measure) for measure in group.measures}
@@ -139,7 +124,7 @@ def _one_dataset(group: _Group, published: Sequence[str]) -> Table:
     )
 
 
-def _several_datasets(group: _Group, measure: str, published: Sequence[str]) -> Table:
+def _several_datasets(group: Group, measure: str, published: Sequence[str]) -> Table:
     cells = _cells(group, measure, with_intervals=False)
     figures = {label: _published(by, measure) for label, by in group.datasets.items()}
     theirs = [name for name in published if any(name in found for found in figures.values())]
@@ -156,7 +141,7 @@ def _several_datasets(group: _Group, measure: str, published: Sequence[str]) -> 
     ]
     averages = _marked(
         {
-            name: _average(
+            name: average(
                 [by[name].metrics.get(measure) if name in by else None for by in group.datasets.values()]
             )
             for name in group.systems
@@ -164,7 +149,7 @@ def _several_datasets(group: _Group, measure: str, published: Sequence[str]) -> 
     )
     printed = paper.AVERAGES if measure == "nDCG@10" and _benchmarks(group) == set(paper.BEIR) else {}
     theirs_averages = [
-        printed.get(name, _average([found.get(name) for found in figures.values()])) for name in theirs
+        printed.get(name, average([found.get(name) for found in figures.values()])) for name in theirs
     ]
     rows.append(Row("Average", [*averages.values(), *map(_cell, theirs_averages)], is_average=True))
     return Table(
@@ -176,14 +161,14 @@ def _several_datasets(group: _Group, measure: str, published: Sequence[str]) -> 
     )
 
 
-def _cells(group: _Group, measure: str, *, with_intervals: bool) -> dict[tuple[str, str], Cell]:
+def _cells(group: Group, measure: str, *, with_intervals: bool) -> dict[tuple[str, str], Cell]:
     """(data set, system) -> what is printed."""
     differing = _significant(group, measure)
     cells = {}
     for label, by in group.datasets.items():
         means = {name: by[name].metrics.get(measure) if name in by else None for name in group.systems}
         for name, cell in _marked(means).items():
-            interval = _interval(by[name], measure) if with_intervals and name in by else None
+            interval = interval_of(by[name], measure) if with_intervals and name in by else None
             cells[label, name] = replace(
                 cell,
                 about=f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
@@ -192,20 +177,73 @@ def _cells(group: _Group, measure: str, *, with_intervals: bool) -> dict[tuple[s
     return cells
 
 
-def _significant(group: _Group, measure: str) -> set[tuple[str, str]]:
+def _significant(group: Group, measure: str) -> set[tuple[str, str]]:
     """The (data set, system) that differ from the first system there."""
     p_values = holm(
         {
             (label, name): paired_randomization_test(
                 by[name].per_query[measure], by[first].per_query[measure]
             )
-            for first, label, name, by in _tests(group, measure)
+            for first, label, name, by in tests_of(group, measure)
         }
     )
     return {place for place, p_value in p_values.items() if p_value < LEVEL}
 
 
-def _tests(group: _Group, measure: str) -> Iterator[tuple[str, str, str, By]]:
+def difference_table(group: Group, measure: str) -> Table:
+    """How each system differs from the first one, data set by data set: the tests behind the daggers."""
+    pairs = {
+        (label, name): (name, first, by[name].per_query[measure], by[first].per_query[measure])
+        for first, label, name, by in tests_of(group, measure)
+    }
+    several = len(group.datasets) > 1
+    found = differences_of(measure, pairs, alpha=LEVEL)
+    rows = [(f"on {label}" if several else "", difference) for (label, _), difference in found.items()]
+    return table_of_differences(rows, corner=f"{measure}, against {group.systems[0]}")
+
+
+def table_of_differences(rows: Sequence[tuple[str, Difference]], *, corner: str) -> Table:
+    """Differences that were tested together, each under the name of its run and with a remark."""
+    return Table(
+        title="",
+        corner=corner,
+        columns=[Column(name) for name in ("difference", "p", "p, Holm", "d", "better / same / worse")],
+        rows=[
+            Row(
+                each.run,
+                [
+                    Cell(
+                        f"{each.difference:+.3f}",
+                        about=f"{each.interval[0]:+.3f} to {each.interval[1]:+.3f}",
+                        is_significant=each.p_holm < LEVEL,
+                    ),
+                    Cell(_p(each.p_value)),
+                    Cell(_p(each.p_holm)),
+                    Cell(f"{each.effect_size:+.2f}"),
+                    Cell(f"{each.wins:,}\u00a0/\u00a0{each.ties:,}\u00a0/\u00a0{each.losses:,}"),
+                ],
+                about=about,
+            )
+            for about, each in rows
+        ],
+        notes=[
+            "Differences with 95% bootstrap intervals over queries; p: paired randomisation test, two-sided; "
+            f"Holm: corrected for all {len(rows)} rows ({SIGNIFICANT}: below {LEVEL}); d: the mean "
+            "difference by the standard deviation of the differences (Cohen's d_z)."
+        ],
+    )
+
+
+def _p(value: float) -> str:
+    """A p-value with the digits that ten thousand rounds can tell.
+
+    >>> _p(0.00009999), _p(0.0312)
+    ('0.0001', '0.0312')
+    """
+    return f"{max(value, 0.0001):.4f}"
+
+
+def tests_of(group: Group, measure: str) -> Iterator[tuple[str, str, str, By]]:
     """(first system, data set, other system, evaluations there), where both have values query by query."""
     first, *others = group.systems
     for label, by in group.datasets.items():
@@ -229,7 +267,7 @@ def _cell(mean: float | None) -> Cell:
     return Cell("-" if mean is None else f"{mean:.3f}")
 
 
-def _average(means: Sequence[float | None]) -> float | None:
+def average(means: Sequence[float | None]) -> float | None:
     """The mean over data sets, if there is a figure for each."""
     known = [mean for mean in means if mean is not None]
     return sum(known) / len(known) if len(known) == len(means) else None
@@ -239,11 +277,11 @@ def _published(by: By, measure: str) -> dict[str, float]:
     return paper.published(next(iter(by.values())).benchmark, measure)
 
 
-def _benchmarks(group: _Group) -> set[str | None]:
+def _benchmarks(group: Group) -> set[str | None]:
     return {next(iter(by.values())).benchmark for by in group.datasets.values()}
 
 
-def _interval(evaluation: Evaluation, measure: str) -> tuple[float, float] | None:
+def interval_of(evaluation: Evaluation, measure: str) -> tuple[float, float] | None:
     known = measure in evaluation.intervals or evaluation.per_query.get(measure)
     return evaluation.interval(measure) if known else None
 
@@ -254,7 +292,7 @@ def _queries(by: By) -> str:
 
 
 def _notes(
-    group: _Group, cells: Mapping[str, Mapping[tuple[str, str], Cell]], *, has_published: bool
+    group: Group, cells: Mapping[str, Mapping[tuple[str, str], Cell]], *, has_published: bool
 ) -> list[str]:
     """What the reader must know of the marks that are in the table."""
     printed = [cell for of_measure in cells.values() for cell in of_measure.values()]
@@ -263,7 +301,7 @@ def _notes(
         notes.append("Bold: the best that was measured.")
     if any(cell.about for cell in printed):
         notes.append("With 95% bootstrap intervals.")
-    num_tests = max(len(list(_tests(group, measure))) for measure in cells)
+    num_tests = max(len(list(tests_of(group, measure))) for measure in cells)
     if num_tests:
         how = (
             f"{group.systems[0]} (p < {LEVEL}, paired randomisation test, Holm's correction over {num_tests} "
@@ -274,55 +312,3 @@ def _notes(
     if has_published:
         notes.append(f"Published: as printed in {paper.SOURCE}, not measured here.")
     return notes
-
-
-def _intervals(group: _Group) -> Intervals:
-    """Means and intervals of the first measure, for a chart."""
-    measure = group.measures[0]
-    values = {
-        label: {
-            name: Interval(each.metrics[measure], *(_interval(each, measure) or (each.metrics[measure],) * 2))
-            for name, each in by.items()
-            if measure in each.metrics
-        }
-        for label, by in group.datasets.items()
-    }
-    return Intervals(measure, values, ours=group.systems)
-
-
-def _finding(groups: Sequence[_Group]) -> str:
-    """The best system by the first measure, in a sentence."""
-    if not groups:
-        return "Nothing was evaluated."
-    group = groups[0]
-    measure = group.measures[0]
-    means = {
-        name: _average(
-            [by[name].metrics.get(measure) if name in by else None for by in group.datasets.values()]
-        )
-        for name in group.systems
-    }
-    known = {name: mean for name, mean in means.items() if mean is not None}
-    if not known:
-        return f"No system was evaluated on all of {len(group.datasets)} data sets."
-    printed = f"{max(known.values()):.3f}"
-    best = [name for name, mean in known.items() if f"{mean:.3f}" == printed]
-    labels = list(group.datasets)
-    where = f"on {labels[0]}" if len(labels) == 1 else f"on average over {len(labels)} data sets"
-    among = f", the best of {len(known)} systems" if len(known) > len(best) else ""
-    reach = "reaches" if len(best) == 1 else "reach"
-    return f"{' and '.join(best)} {reach} {measure} {printed} {where}{among}."
-
-
-def _facts(evaluations: Sequence[Evaluation]) -> dict[str, str]:
-    """System -> what its numbers depend on."""
-    settings: dict[str, dict[str, list[Any]]] = {}
-    for each in evaluations:
-        of_system = settings.setdefault(each.name, {})
-        for key, value in each.settings.items():
-            if value is not None and value not in of_system.setdefault(key, []):
-                of_system[key].append(value)
-    return {
-        name: "; ".join(f"{key} {' or '.join(map(json.dumps, values))}" for key, values in of_system.items())
-        for name, of_system in settings.items()
-    }

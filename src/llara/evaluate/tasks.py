@@ -42,7 +42,7 @@ class RetrievalTask:
     @property
     def digest(self) -> str:
         qrels = [self.tuning_qrels, self.collection.qrels]
-        return _digest([self.all_queries, *qrels, self.collection.num_documents])
+        return _digest([self.all_queries, *qrels, self.collection.digest])
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 
 from llara.config import FinetuneConfig
 from llara.files import atomic_directory
 from llara.finetune.card import model_card
-from llara.finetune.trainer import FinetuneTrainer
+from llara.finetune.page import mined_before, page
+from llara.finetune.pairs import PairStore
+from llara.finetune.trainer import FinetuneTrainer, HeldOut
 from llara.lexicon import copy_lexicon
 from llara.model import save_retriever
 from llara.modules import centers_of
+from llara.report import REPORT, leave_report
+from llara.report.machine import versions
 from llara.settings import to_dict
 
 __all__ = ["write_model"]
@@ -28,13 +33,16 @@ def write_model(
     config: FinetuneConfig,
     *,
     history: Mapping[str, Any],
+    run: Mapping[str, str],
     adapter_only: bool,
     overwrite: bool,
 ) -> None:
     """Merge the adapter and write the model directory (or the adapter alone) by one rename.
 
     Args:
-        history: the ``model`` that the first round began with, what was mined, the ``log`` of earlier rounds.
+        history: the ``model`` that the first round began with, its ``train`` data, what was mined, the
+            ``log`` of earlier rounds.
+        run: what the page says of the run besides.
 
     Raises:
         OutputError: the disk is full or read-only.
@@ -43,15 +51,22 @@ def write_model(
     lm.eval()
     lm.config.use_cache = True
     data: Any = trainer.data_collator
+    store: PairStore = data.store
+    log = _clean_log(trainer.state.log_history)
+    if config.rounds > 1:
+        number = 1 + max((int(entry["round"]) for entry in history["log"]), default=0)
+        log = [{"round": number, **entry} for entry in log]
     training = {
         **history,
+        **_data_facts(store, history["train"], trainer.evaluator),
         "queries": len(data.store),
         "passages": data.store.passages.num_rows,
         "steps": trainer.state.global_step,
         "queries_per_step": len(data.order) // trainer.args.max_steps,
         "best_step": trainer.state.best_global_step,
         "settings": to_dict(config),
-        "log": [*history["log"], *_clean_log(trainer.state.log_history)],
+        "versions": versions("torch", "transformers", "sentence-transformers", "peft"),
+        "log": [*history["log"], *log],
     }
     checkpoints = Path(str(trainer.args.output_dir))
     with atomic_directory(target, overwrite=overwrite, within=checkpoints.parent) as directory:
@@ -75,6 +90,29 @@ def write_model(
         trackers = checkpoints / "runs"
         if trackers.exists():
             shutil.copytree(trackers, directory / "tensorboard")
+        leave_report(
+            directory / REPORT,
+            lambda: page(
+                training,
+                config,
+                log=trainer.state.log_history,
+                run=run,
+                out=target,
+                mined=[] if history["mining"] else mined_before(history["train"]),
+            ),
+        )
+
+
+def _data_facts(store: PairStore, train: Sequence[str], held_out: Any) -> dict[str, Any]:
+    """Where the queries are from, and which of them are held out."""
+    counts = np.bincount(store.sources, minlength=len(train)).tolist()
+    facts: dict[str, Any] = {
+        "sources": [{"data": name, "queries": n} for name, n in zip(train, counts, strict=True)],
+        "negatives_a_query": float(store.num_negatives().mean()),
+    }
+    if isinstance(held_out, HeldOut):
+        facts["held_out"] = {"queries": len(held_out.queries), "passages": len(held_out.passages)}
+    return facts
 
 
 def _save_adapter(lm: Any, directory: Path) -> None:

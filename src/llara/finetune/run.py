@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ from llara.training import (
     common_arguments,
     last_checkpoint,
     make_work,
+    run_facts,
     say,
 )
 
@@ -114,12 +116,13 @@ def finetune(
                 run = _Run(folder, model, config, resume=resume)
                 trainer = run.train(data, split=split, corpus=corpus)
                 if trainer.is_world_process_zero():
-                    history = {"model": start, "mining": _mining_counts(work), "log": log}
+                    history = {"model": start, "train": sources, "mining": _mining_counts(work), "log": log}
                     write_model(
                         trainer,
                         target,
                         config,
                         history=history,
+                        run=run_facts(arguments, started=started),
                         adapter_only=adapter_only,
                         overwrite=overwrite,
                     )
@@ -299,9 +302,16 @@ class _Run:
 
 def _mining_counts(work: Path) -> list[dict[str, Any]]:
     """What was mined in each round: the data, and how many candidates each filter removed."""
-    files = sorted(work.glob("round-*/negatives-*.mining.json"))
-    facts = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return [{"data": each["data"], "counts": each["counts"]} for each in facts]
+    found = []
+    for file in sorted(work.glob("round-*/negatives-*.mining.json"), key=_place):
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        found.append({"round": _place(file)[0], "data": facts["data"], "counts": facts["counts"]})
+    return found
+
+
+def _place(file: Path) -> list[int]:
+    """Round and number of a file of mined negatives."""
+    return [int(number) for number in re.findall(r"\d+", f"{file.parent.name}/{file.name}")]
 
 
 def _log_of(target: Path) -> list[dict[str, float]]:

@@ -190,7 +190,8 @@ class StoredIndex:
         """Which positions may be found, bool [rows]; None if all may. The last filter's is kept."""
         if where is None:
             return self._live
-        if self._last_filter is None or self._last_filter[0] != where:
+        last = self._last_filter  # once: other threads may be searching with other filters
+        if last is None or last[0] != where:
             mask = np.zeros(len(self.index), dtype=bool)
             matching = self._documents.matching(where)
             mask[matching[matching < len(mask)]] = (
@@ -198,8 +199,8 @@ class StoredIndex:
             )
             if self._live is not None:
                 mask &= self._live
-            self._last_filter = (where, mask)
-        return self._last_filter[1]
+            self._last_filter = last = (where, mask)
+        return last[1]
 
 
 def build(

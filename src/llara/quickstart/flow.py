@@ -13,8 +13,6 @@ results.json  report.html
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
 import sys
 import time
@@ -41,7 +39,8 @@ from llara.quickstart.summary import (
     readable,
     to_json,
 )
-from llara.report import write_report
+from llara.report import REPORT, leave_report
+from llara.report.machine import machine, peak_memory, versions
 
 if TYPE_CHECKING:
     from llara.evaluate import Evaluation
@@ -110,7 +109,7 @@ def quickstart(
             f"{len(passages):,} passages of {len({p.package for p in passages})} packages; "
             f"{len(test.queries):,} test queries, from packages without a training query"
         )
-    results = Results(facts=_facts(passages, splits), num_test_queries=len(test.queries))
+    results = Results(facts=_facts(passages, splits), test=test)
 
     with steps.next("counting words: BM25, the baseline that needs no model") as done:
         done(_keep(out, results, BM25, _bm25(test)))
@@ -148,11 +147,10 @@ def quickstart(
         results.questions = QUESTIONS
         results.seconds = steps.seconds
         results.facts["Time"] = f"{time.monotonic() - steps.started:.0f} s"
-        results.facts["Memory at its peak"] = _peak_memory()
+        results.facts["Memory at its peak"] = peak_memory()
         write_text_atomic(out / RESULTS, _json({"format": FORMAT, "finished": True, **to_json(results)}))
-        report = out / "report.html"
-        write_report(report, page(results, out))
-        done(str(report))
+        report = out / REPORT
+        done(str(report) if leave_report(report, lambda: page(results, out)) else "no report")
 
     print(readable(results))
     _say(f"done in {time.monotonic() - steps.started:.0f} s. Next, type:")
@@ -288,18 +286,12 @@ def _facts(passages: Sequence[Passage], splits: Mapping[str, Collection]) -> dic
         f"from {len({passage.package for passage in passages})} packages and modules",
         "Test queries": f"{len(splits['test'].queries):,} (in the collection also "
         f"{len(splits['train'].queries):,} training queries)",
-        "Machine": f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}",
+        "Machine": machine(),
+        "Versions": ", ".join(
+            f"{name} {number}"
+            for name, number in versions("torch", "transformers", "sentence-transformers").items()
+        ),
     }
-
-
-def _peak_memory() -> str:
-    """The most memory this process held at once, where the system tells."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return "not known"
-    unit = 1 if sys.platform == "darwin" else 1024
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
 
 
 class _Steps:

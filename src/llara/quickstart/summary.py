@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llara import report
+from llara.report.runs import loss_charts
 
 if TYPE_CHECKING:
+    from llara.datasets import Collection
     from llara.evaluate import Comparison, Evaluation
     from llara.search import Hit
 
@@ -38,6 +40,7 @@ ROWS = {  # in the order of the table: what it is, and its model directory
     FINETUNED: ("and that one fine-tuned, with labels", "finetuned"),
 }
 PAIRS = ((ADAPTED, BASE), (FINETUNED, ADAPTED), (FINETUNED, BM25), (MINI, BASE), (ADAPTED, MINI))
+CHANGES = ((ADAPTED, BASE), (FINETUNED, ADAPTED))  # of which the page shows queries
 SNIPPET_CHARACTERS = 220
 SIGNIFICANT = 0.01
 
@@ -47,7 +50,7 @@ class Results:
     """The outcome so far: evaluations by row, training logs, answers by row, seconds by step."""
 
     facts: dict[str, str]
-    num_test_queries: int
+    test: Collection
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     losses: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     questions: Sequence[str] = ()
@@ -109,7 +112,7 @@ def to_json(results: Results) -> dict[str, Any]:
     ]
     return {
         "facts": results.facts,
-        "num_test_queries": results.num_test_queries,
+        "num_test_queries": len(results.test.queries),
         "systems": systems,
         "comparisons": comparisons,
         "losses": results.losses,
@@ -138,41 +141,61 @@ def readable(results: Results) -> str:
 
 def page(results: Results, out: Path) -> report.Report:
     """The page of the report."""
-    systems = [
-        report.System(
-            name=name,
-            about=ROWS[name][0],
-            values={
-                measure: report.Interval(
-                    results.evaluations[name].metrics[measure], *results.evaluations[name].interval(measure)
-                )
-                for measure in MEASURES
-            },
-            is_ours=name in (ADAPTED, FINETUNED),
-        )
-        for name in ROWS
-    ]
-    examples = [
+    from llara.evaluate.changes import Pair, change_blocks, change_histogram
+    from llara.evaluate.comparison import differences_of
+    from llara.evaluate.page import intervals
+    from llara.evaluate.tables import group_tables, groups, table_of_differences
+
+    first, collection = MEASURES[0], results.test.streamed("test")
+    rows = {name: replace(results.evaluations[name], name=name, dataset="", split=None) for name in ROWS}
+    (group,) = groups(list(rows.values()))
+    (table,) = group_tables(group, ())
+    ours = (ADAPTED, FINETUNED)
+    marked = [replace(row, about=ROWS[row.name][0], is_ours=row.name in ours) for row in table.rows]
+    differences = differences_of(
+        first,
+        {
+            (after, before): (after, before, rows[after].per_query[first], rows[before].per_query[first])
+            for after, before in PAIRS
+        },
+    )  # fmt: skip
+    changed = [Pair(rows[before], rows[after], collection) for after, before in CHANGES]
+    histograms = [change_histogram(pair, first, pair.after.name) for pair in changed]
+    return report.Report(
+        title="A language model learns to search",
+        finding=_finding(results),
+        sections=[
+            report.Section("How well each finds", [replace(table, rows=marked)]),
+            report.Section("The same as a picture", [report.Charts([intervals(group, ours=ours)])]),
+            report.Section(
+                "What differs, and how surely",
+                [
+                    table_of_differences(
+                        [(f"against {each.against}", each) for each in differences.values()], corner=first
+                    ),
+                    report.Charts([chart for chart in histograms if chart]),
+                ],
+            ),
+            report.Section("What training learned", loss_charts(results.losses)),
+            report.Section("Test queries that got better and worse", change_blocks(changed, first)),
+            report.Section("Asked and answered", _examples(results)),
+            report.Section("Where the numbers come from", [report.Text(NOTES), report.Facts(results.facts)]),
+            report.Section("What to type next", [report.Commands(results.commands(out)[:2])]),
+        ],
+    )
+
+
+def _examples(results: Results) -> list[report.Example]:
+    return [
         report.Example(
             question,
             {
-                name: [report.Answer(hit.id, _snippet(hit.text), hit.score) for hit in hits[number]]
+                name: [report.Answer(hit.id, _snippet(hit.text), f"{hit.score:.2f}") for hit in hits[number]]
                 for name, hits in results.answers.items()
             },
         )
         for number, question in enumerate(results.questions)
     ]
-    return report.Report(
-        title="A language model learns to search",
-        finding=_finding(results),
-        systems=systems,
-        comparisons=_sentences(results),
-        losses=results.losses,
-        examples=examples,
-        notes=NOTES,
-        facts=results.facts,
-        commands=results.commands(out)[:2],
-    )
 
 
 NOTES = (
@@ -229,9 +252,4 @@ def _p(value: float) -> str:
 
 
 def _snippet(text: str, characters: int = SNIPPET_CHARACTERS) -> str:
-    """The beginning of a text, up to a whole word.
-
-    >>> _snippet("Wait for the process", 10)
-    'Wait for ...'
-    """
-    return text if len(text) <= characters else text[:characters].rsplit(" ", 1)[0] + " ..."
+    return report.shortened(text, characters)

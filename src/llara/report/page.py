@@ -1,4 +1,4 @@
-"""Numbers to a page: one HTML file that needs nothing else, readable in light and dark.
+"""A ``Report`` to a page: one HTML file that needs nothing else, readable in light, in dark and on paper.
 
 The charts are SVG by matplotlib, inside the page. Their colours are variables of the page's style sheet,
 and their text is text: it follows the reader's font and colour scheme, and can be searched.
@@ -6,65 +6,51 @@ and their text is text: it follows the reader's font and colour scheme, and can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from html import escape
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import assert_never
 
 from llara.files import write_text_atomic
-from llara.report.charts import Interval, Intervals, interval_chart, is_adaptation, loss_chart
+from llara.report.blocks import (
+    Answer,
+    Block,
+    Charts,
+    Commands,
+    Details,
+    Example,
+    Facts,
+    Heading,
+    KeyFigures,
+    Report,
+    Section,
+    Text,
+)
+from llara.report.charts import Chart, Intervals, draw
 from llara.report.style import PAGE, STYLE
-from llara.report.tables import Cell, Column, Row, Table, table_html
+from llara.report.svg import plain_style
+from llara.report.tables import Table, table_html
+from llara.report.text import escaped
 
-__all__ = ["Answer", "Example", "Report", "System", "render", "write_report"]
+__all__ = ["REPORT", "leave_report", "render", "write_report"]
 
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """One row of the table: measure -> value. ``is_ours`` marks what the page is about."""
-
-    name: str
-    about: str
-    values: Mapping[str, Interval]
-    is_ours: bool = False
+REPORT = "report.html"
+"""The name under which every command leaves its page."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A passage found for a question."""
+def leave_report(path: Path, make: Callable[[], Report]) -> bool:
+    """Write the page that ``make`` gives beside a result, or say on stderr why there is none.
 
-    name: str
-    text: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A question, and what each system (by name) found for it."""
-
-    question: str
-    answers: Mapping[str, Sequence[Answer]]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All that a page says. ``losses`` is title -> log entries, as our training writes them.
-
-    ``systems`` are shown as one table and one chart, of the first measure; ``tables`` and ``intervals`` stand
-    beside or instead of them where there is more to show.
+    A result that took hours is not lost for the page about it, whatever goes wrong with the page. Returns
+    whether it stands there.
     """
-
-    title: str
-    finding: str
-    systems: Sequence[System] = ()
-    tables: Sequence[Table] = ()
-    intervals: Sequence[Intervals] = ()
-    comparisons: Sequence[str] = ()
-    losses: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
-    examples: Sequence[Example] = ()
-    notes: Sequence[str] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
-    commands: Sequence[str] = ()
+    try:
+        write_report(path, make())
+    except Exception as error:  # noqa: BLE001 - see above; the one place where everything is caught
+        reason = f"{type(error).__name__}: {error}"
+        print(f"warning: no {path.name} was written ({reason}); all else is there", file=sys.stderr)
+        return False
+    return True
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -76,112 +62,91 @@ def write_report(path: Path, report: Report) -> None:
     write_text_atomic(path, render(report))
 
 
+@plain_style()
 def render(report: Report) -> str:
     """The page as HTML that is also well-formed XML."""
-    of_systems = bool(report.systems)
-    tables = [_system_table(report.systems)] if of_systems else []
-    intervals = [_system_intervals(report.systems)] if of_systems else []
-    pictures = "".join(_figure(interval_chart(each)) for each in [*intervals, *report.intervals])
-    sections = [
-        _header(report),
-        _section(
-            "How well each finds",
-            "".join(map(_table, [*tables, *report.tables])) + _sentences(report.comparisons),
-        ),
-        _section("The same as a picture", pictures),
-        _section("What training learned", _losses(report.losses)) if report.losses else "",
-        _section("Asked and answered", "".join(map(_example, report.examples))) if report.examples else "",
-        _section("Where the numbers come from", _sentences(report.notes) + _facts(report.facts)),
-        _section("What to type next", _commands(report.commands)) if report.commands else "",
-    ]
-    return PAGE.format(title=escape(report.title), style=STYLE, body="\n".join(filter(None, sections)))
+    key_figures = _block(KeyFigures(report.key_figures)) if report.key_figures else ""
+    header = (
+        f"<header><h1>{escaped(report.title)}</h1><p class='finding'>{escaped(report.finding)}</p></header>"
+    )
+    body = [header, key_figures, *map(_section, report.sections)]
+    return PAGE.format(title=escaped(report.title), style=STYLE, body="\n".join(filter(None, body)))
 
 
-def _header(report: Report) -> str:
-    return f"<header><h1>{escape(report.title)}</h1><p class='finding'>{escape(report.finding)}</p></header>"
+def _section(section: Section) -> str:
+    content = "".join(map(_block, section.blocks))
+    return f"<section><h2>{escaped(section.title)}</h2>{content}</section>" if content else ""
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
-
-
-def _sentences(sentences: Sequence[str]) -> str:
-    return "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    if not facts:
-        return ""
-    return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items()) + "</dl>"
-
-
-def _commands(commands: Sequence[str]) -> str:
-    return "".join(f"<pre><code>{escape(command)}</code></pre>" for command in commands)
-
-
-def _table(table: Table) -> str:
-    return (f"<h3>{escape(table.title)}</h3>" if table.title else "") + table_html(table)
-
-
-def _system_table(systems: Sequence[System]) -> Table:
-    measures = list(systems[0].values)
-    best = {measure: max(system.values[measure].mean for system in systems) for measure in measures}
-    return Table(
-        title="",
-        corner="System",
-        columns=[Column(measure) for measure in measures],
-        rows=[
-            Row(
-                name=system.name,
-                about=system.about,
-                is_ours=system.is_ours,
-                cells=[_cell(system.values[m], is_best=system.values[m].mean == best[m]) for m in measures],
+def _block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"<h3>{escaped(block.title)}</h3>"
+        case Text():
+            mark = " class='legend'" if block.is_faint else ""
+            return "".join(f"<p{mark}>{escaped(sentence)}</p>" for sentence in block.sentences)
+        case KeyFigures():
+            figures = "".join(
+                f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
+                for name, value in block.values.items()
             )
-            for system in systems
-        ],
+            return f"<dl class='figures'>{figures}</dl>"
+        case Facts():
+            return _facts(block.values)
+        case Table():
+            title = f"<h3>{escaped(block.title)}</h3>" if block.title else ""
+            return f"<div class='table'>{title}{table_html(block)}</div>"
+        case Charts():
+            return _charts(block.charts)
+        case Commands():
+            return "".join(f"<pre><code>{escaped(command)}</code></pre>" for command in block.commands)
+        case Example():
+            return _example(block)
+        case Details():
+            content = "".join(map(_block, block.blocks))
+            return f"<details><summary>{escaped(block.summary)}</summary>{content}</details>"
+        case _:
+            assert_never(block)
+
+
+def _facts(values: Mapping[str, str]) -> str:
+    facts = "".join(
+        f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in values.items() if value
     )
+    return f"<dl>{facts}</dl>" if facts else ""
 
 
-def _cell(value: Interval, *, is_best: bool) -> Cell:
-    return Cell(f"{value.mean:.3f}", about=f"{value.low:.3f} to {value.high:.3f}", is_best=is_best)
+def _charts(charts: Sequence[Chart]) -> str:
+    """Panels beside each other; means with their intervals need the whole width."""
+    panels = [chart for chart in charts if not isinstance(chart, Intervals)]
+    wide = "".join(_figure(chart) for chart in charts if isinstance(chart, Intervals))
+    return (f"<div class='charts'>{''.join(map(_figure, panels))}</div>" if panels else "") + wide
 
 
-def _system_intervals(systems: Sequence[System]) -> Intervals:
-    measure = next(iter(systems[0].values))
-    return Intervals(
-        measure,
-        {"": {system.name: system.values[measure] for system in systems}},
-        ours=[system.name for system in systems if system.is_ours],
-    )
+def _figure(chart: Chart) -> str:
+    return f"<figure>{draw(chart)}</figure>"
 
 
 def _example(example: Example) -> str:
-    columns = []
-    for name, answers in example.answers.items():
-        items = "".join(
-            f"<li><b>{escape(answer.name)}</b> <span class='score'>{answer.score:.2f}</span>"
-            f"<p>{escape(answer.text)}</p></li>"
-            for answer in answers
-        )
-        columns.append(f"<div><h4>{escape(name)}</h4><ol>{items}</ol></div>")
-    return (
-        f"<article><h3>{escape(example.question)}</h3><div class='columns'>{''.join(columns)}</div></article>"
+    columns = "".join(
+        f"<div><h4>{escaped(name)}</h4>{_remark(example.remarks.get(name, ''))}"
+        f"<ol>{''.join(map(_answer, answers))}</ol></div>"
+        for name, answers in example.answers.items()
     )
+    content = f"<div class='columns'>{columns}</div>"
+    if example.change is None:
+        return f"<article><h3>{escaped(example.question)}</h3>{content}</article>"
+    kind = "better" if example.change > 0 else "worse"
+    summary = f"<b class='{kind}'>{example.change:+.3f}</b> {escaped(example.question)}"
+    return f"<details class='example'><summary>{summary}</summary>{content}</details>"
 
 
-def _losses(losses: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    drawn = {title: log for title, log in losses.items() if log}
-    text = (
-        "Two losses of adaptation fall together. EBAE: how well the embedding of a passage predicts the "
-        "passage's own words. EBAR: how well it predicts the words of the passage that follows."
-    )
-    if not all(map(is_adaptation, drawn.values())):
-        text += (
-            " Fine-tuning has one, InfoNCE: how well the embedding of a query tells its own passage from the "
-            "others of the step."
-        )
-    return (_sentences([text]) + _figure(loss_chart(drawn))) if drawn else ""
+def _remark(remark: str) -> str:
+    return f"<p class='remark'>{escaped(remark)}</p>" if remark else ""
 
 
-def _figure(svg: str) -> str:
-    return f"<figure>{svg}</figure>"
+def _answer(answer: Answer) -> str:
+    mark = " class='relevant'" if answer.is_relevant else ""
+    said = " <b class='better'>\u2713 relevant</b>" if answer.is_relevant else ""
+    about = f" <span class='score'>{escaped(answer.about)}</span>" if answer.about else ""
+    return f"<li{mark}><b>{escaped(answer.name)}</b>{about}{said}<p>{escaped(answer.text)}</p></li>"

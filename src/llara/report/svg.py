@@ -5,15 +5,17 @@ Text stays text, and the same chart is the same bytes from run to run: no date, 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llara.files import write_text_atomic
+from llara.report.text import clean, escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,8 +75,14 @@ def quiet(axes: Axes, *, grid: Literal["x", "y"] = "y", strength: float = 1.0) -
 
 
 def embed(figure: Figure, label: str) -> str:
-    """The figure as an ``<svg>`` element without a size of its own, coloured by the page it stands in."""
-    svg = _coloured(_drawn(figure, label, font="inherit"), _VARIABLES)
+    """The figure as an ``<svg>`` element without a size of its own, coloured by the page it stands in.
+
+    Its ids are those of no other figure of the page.
+    """
+    svg = _drawn(figure, label, font="inherit")
+    prefix = hashlib.sha256(svg.encode("utf-8")).hexdigest()[:8]
+    svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>c{prefix}-", svg)
+    svg = _coloured(svg, _VARIABLES)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     return re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
 
@@ -90,10 +98,10 @@ def save(path: Path, figure: Figure, label: str) -> None:
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """Draw with matplotlib's own defaults, whatever the user's matplotlibrc says."""
+    """Draw with matplotlib's own defaults, whatever the user's matplotlibrc says, and a $ as a $."""
     import matplotlib.style
 
-    with matplotlib.style.context("default", after_reset=True):
+    with matplotlib.style.context(["default", {"text.parse_math": False}], after_reset=True):
         yield
 
 
@@ -101,8 +109,11 @@ def _drawn(figure: Figure, label: str, *, font: str) -> str:
     """The figure as an ``<svg>`` element in stand-in colours, its text in ``font``."""
     import matplotlib
 
+    label = clean(label)
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), warnings.catch_warnings():
+        # Of a script that its own font lacks only the width is unknown: the reader's browser draws it.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -111,7 +122,7 @@ def _drawn(figure: Figure, label: str, *, font: str) -> str:
     svg = re.sub(
         r'(font: [^;"]*?px) [^;"]*', rf"\1 {font.replace('inherit', 'system-ui')}", svg
     )  # older matplotlib
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escaped(label)}"', 1)
 
 
 def _coloured(svg: str, colours: Mapping[str, str]) -> str:

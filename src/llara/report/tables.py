@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from llara.report.text import escaped
 
 __all__ = ["Cell", "Column", "Row", "Table", "table_html", "table_markdown"]
 
 SIGNIFICANT = "\u2020"  # a dagger
 
-_MANY_COLUMNS = 4  # with more a page's table is set closer, and may be wider than the text
+_MANY_COLUMNS = 5  # with more a page's table is set closer, and may be wider than the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def table_markdown(table: Table) -> str:
 def table_html(table: Table) -> str:
     """The table as an HTML ``<table>`` that may be scrolled sideways, over its notes."""
     rows = "".join(_row_html(table, row) for row in table.rows)
-    notes = f"<p class='legend'>{escape(' '.join(table.notes))}</p>" if table.notes else ""
+    notes = f"<p class='legend'>{escaped(' '.join(table.notes))}</p>" if table.notes else ""
     width = "wide many" if len(table.columns) > _MANY_COLUMNS else "wide"
     return f"<div class='{width}'><table>{_head_html(table)}<tbody>{rows}</tbody></table></div>{notes}"
 
@@ -107,29 +108,29 @@ def _head_html(table: Table) -> str:
             f"<tr class='kinds'><td></td><th scope='colgroup' colspan='{num_measured}'>measured</th>"
             f"<th scope='colgroup' colspan='{num_published}' class='published'>published</th></tr>"
         )
-    return f"<thead>{kinds}<tr><th scope='col'>{escape(table.corner)}</th>{heads}</tr></thead>"
+    return f"<thead>{kinds}<tr><th scope='col'>{escaped(table.corner)}</th>{heads}</tr></thead>"
 
 
 def _row_html(table: Table, row: Row) -> str:
     classes = {"ours": row.is_ours, "published": row.is_published, "average": row.is_average}
     marks = " ".join(name for name, is_so in classes.items() if is_so)
     about = row.about or ("published" if row.is_published else "")
-    small = f"<small>{escape(about)}</small>" if about else ""
+    small = f"<small>{escaped(about)}</small>" if about else ""
     cells = "".join(_cell_html(cell, column) for cell, column in zip(row.cells, table.columns, strict=True))
     mark = f" class='{marks}'" if marks else ""
-    return f"<tr{mark}><th scope='row'>{escape(row.name)}{small}</th>{cells}</tr>"
+    return f"<tr{mark}><th scope='row'>{escaped(row.name)}{small}</th>{cells}</tr>"
 
 
 def _cell_html(cell: Cell, column: Column) -> str:
-    number = f"<strong>{escape(cell.text)}</strong>" if cell.is_best else escape(cell.text)
+    number = f"<strong>{escaped(cell.text)}</strong>" if cell.is_best else escaped(cell.text)
     sign = f"<sup>{SIGNIFICANT}</sup>" if cell.is_significant else ""
-    about = f"<small>{escape(cell.about)}</small>" if cell.about else ""
+    about = f"<small>{escaped(cell.about)}</small>" if cell.about else ""
     return f"<td{_published(column)}>{number}{sign}{about}</td>"
 
 
 def _breakable(name: str) -> str:
     """A name that may go on on the next line after a slash, as a path does."""
-    return escape(name).replace("/", "/<wbr />")
+    return escaped(name).replace("/", "/<wbr />")
 
 
 def _published(column: Column) -> str:

@@ -3,6 +3,7 @@
 Read in this order; what is below builds on what is above:
 
     settings     what can be said on the command line, the limits, the keys
+    listening    the address, and the log
     errors       what a client is told when something is wrong
     metrics      what is counted
     bodies       the bodies that requests have, within this server's limits

@@ -15,7 +15,8 @@ from llara.serve import embeddings, facts, inspecting, pages, searching
 from llara.serve.bodies import request_bodies
 from llara.serve.engine import Engine
 from llara.serve.errors import ApiError, from_llara
-from llara.serve.gate import LOGGER, Gate
+from llara.serve.gate import Gate
+from llara.serve.listening import LOGGER
 from llara.serve.openapi import describe
 
 __all__ = ["create_app"]

@@ -3,7 +3,7 @@
 Texts of all clients wait in one queue. The model's thread takes a batch of one role, a text of each waiting
 request in turn until the batch is full, so that a request of one text is not kept waiting by one of two
 thousand. While a batch is computed the next gathers by itself; an idle model waits a few milliseconds, and
-only while other requests are on their way. Whatever else uses the model runs in that thread, in its turn.
+only while other requests are on their way.
 
 Shape legend: N texts, D dimensions.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Batcher"]
 
-T = TypeVar("T")
 _MOST_RETRY_SECONDS = 60
 
 
 @dataclass(eq=False)
-class _Texts:
+class _Job:
     """A request's texts, as far as they wait: ``taken`` of them are computed, or being so."""
 
     texts: Sequence[str]
@@ -51,18 +50,7 @@ class _Texts:
         return len(self.texts) - self.taken
 
 
-@dataclass(eq=False)
-class _Call:
-    """Something else that uses the model."""
-
-    function: Callable[[], Any]
-    arrived: float = field(default_factory=time.monotonic)
-    future: Future[Any] = field(default_factory=Future)
-    role: None = None
-    num_waiting: int = 1
-
-
-_Piece = tuple[_Texts, int]
+_Piece = tuple[_Job, int]
 """A request and which of its texts."""
 
 
@@ -92,7 +80,7 @@ class Batcher:
         self._encode, self._metrics, self._dimension = encode, metrics, dimension
         self._batch_tokens, self._queue_texts, self._wait_seconds = batch_tokens, queue_texts, wait_seconds
         self._expecting = expecting
-        self._jobs: list[_Texts | _Call] = []
+        self._jobs: list[_Job] = []
         self._num_texts = 0  # that wait
         self._seconds_per_text = 0.01
         self._changed = threading.Condition()
@@ -121,29 +109,28 @@ class Batcher:
             ApiError: the queue is full.
             LlaraError: what the model raised for one of these texts.
         """
-        empty_ND = np.empty((len(texts), self._dimension), dtype=np.float32)
-        return await self._wait_for(_Texts(texts, tokens, role, empty_ND))
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """What ``function()`` gives, run in the model's thread.
-
-        Raises:
-            ApiError: the queue is full.
-        """
-        result: T = await self._wait_for(_Call(function))
-        return result
-
-    async def _wait_for(self, job: _Texts | _Call) -> Any:
-        with self._changed:
-            self._refuse_if_full(job.num_waiting)
-            self._jobs.append(job)
-            self._count(job.num_waiting)
-            self._changed.notify()
+        job = self._enter(texts, tokens, role)
         try:
             return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
             self._drop(job)
             raise
+
+    def vectors_for_thread(self, texts: Sequence[str], tokens: Sequence[int], role: Role) -> np.ndarray:
+        """The same for a thread, which waits."""
+        return self._enter(texts, tokens, role).future.result()
+
+    def _enter(self, texts: Sequence[str], tokens: Sequence[int], role: Role) -> _Job:
+        job = _Job(texts, tokens, role, np.empty((len(texts), self._dimension), dtype=np.float32))
+        if not texts:
+            job.future.set_result(job.vectors_ND)
+            return job
+        with self._changed:
+            self._refuse_if_full(job.num_waiting)
+            self._jobs.append(job)
+            self._count(job.num_waiting)
+            self._changed.notify()
+        return job
 
     def _refuse_if_full(self, num_more: int) -> None:
         if not self._stopping and self._num_texts + num_more <= self._queue_texts:
@@ -156,7 +143,7 @@ class Batcher:
             headers={"Retry-After": str(seconds)},
         )
 
-    def _drop(self, job: _Texts | _Call) -> None:
+    def _drop(self, job: _Job) -> None:
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
@@ -171,12 +158,9 @@ class Batcher:
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:
-            if isinstance(batch, _Call):
-                _settle(batch.future, batch.function)
-            else:
-                self._compute(batch)
+            self._compute(batch)
 
-    def _next(self) -> list[_Piece] | _Call | None:
+    def _next(self) -> list[_Piece] | None:
         """What to compute next; None when there is nothing left and no more will come."""
         with self._changed:
             while not self._jobs:
@@ -184,14 +168,7 @@ class Batcher:
                     return None
                 self._changed.wait()
             self._wait_for_more()
-            if not self._jobs:  # who came has left again
-                return []
-            first = self._jobs[0]
-            if isinstance(first, _Call):
-                self._jobs.pop(0)
-                self._count(-1)
-                return first
-            return self._take(first.role)
+            return self._take() if self._jobs else []  # who came may have left again
 
     def _wait_for_more(self) -> None:
         deadline = self._jobs[0].arrived + self._wait_seconds
@@ -201,9 +178,9 @@ class Batcher:
                 return
             self._changed.wait(left)
 
-    def _take(self, role: Role) -> list[_Piece]:
-        """A batch of one role: a text of each request in turn, until it has its tokens."""
-        waiting = [job for job in self._jobs if isinstance(job, _Texts) and job.role == role]
+    def _take(self) -> list[_Piece]:
+        """A batch of the first request's role: a text of each request in turn, until it has its tokens."""
+        waiting = [job for job in self._jobs if job.role == self._jobs[0].role]
         pieces: list[_Piece] = []
         tokens = 0
         while waiting and tokens < self._batch_tokens:
@@ -240,7 +217,8 @@ class Batcher:
             job.vectors_ND[i] = vector_D
             job.done += 1
             if job.done == len(job.texts):
-                _settle(job.future, lambda job=job: job.vectors_ND)  # type: ignore[misc]
+                with suppress(InvalidStateError):  # nobody waits any more
+                    job.future.set_result(job.vectors_ND)
 
     def _fail(self, batch: list[_Piece], error: Exception) -> None:
         """Tell whom it concerns: requests are computed one by one, so that none is told of another's text."""
@@ -261,17 +239,3 @@ class Batcher:
         self._metrics.batch_seconds.observe(seconds)
         self._metrics.texts.labels(role).inc(len(batch))
         self._metrics.tokens.labels(role).inc(sum(job.tokens[i] for job, i in batch))
-
-
-def _settle(future: Future[Any], function: Callable[[], Any]) -> None:
-    """Give a future what the function gives or raises; nobody may be waiting any more."""
-    if future.cancelled():
-        return
-    try:
-        result = function()
-    except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
-        with suppress(InvalidStateError):
-            future.set_exception(error)
-    else:
-        with suppress(InvalidStateError):
-            future.set_result(result)

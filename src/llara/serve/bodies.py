@@ -7,7 +7,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, create_model
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic_core import PydanticCustomError
 
 from llara.serve.settings import Limits
 
@@ -32,7 +43,7 @@ def request_bodies(
     limits: Limits, *, model: str, dimension: int, vocabulary: int | None, modes: tuple[str, ...]
 ) -> Requests:
     """The bodies of requests for one model, one index (``modes`` are empty without) and these limits."""
-    top: Any = Annotated[StrictInt, Field(ge=1, le=100)]
+    top: Any = _whole_number(1, 100)
     words: Any = Annotated[StrictStr, Field(min_length=1, max_length=limits.text_characters)]
     inspect = _body(
         "InspectRequest",
@@ -52,11 +63,11 @@ def _embeddings(limits: Limits, model: str, dimension: int, vocabulary: int | No
     text: Any = Annotated[StrictStr, Field(max_length=limits.text_characters)]
     inputs: Any = text | _list_of(text, limits.inputs)
     if vocabulary is not None:
-        id_: Any = Annotated[StrictInt, Field(ge=0, lt=vocabulary)]
+        id_: Any = _whole_number(0, vocabulary - 1)
         ids: Any = _list_of(id_, limits.text_characters)
         inputs = inputs | ids | _list_of(ids, limits.inputs)
     names: Any = Literal[(model, f"{model}:query", f"{model}:document")]  # type: ignore[misc]
-    first: Any = Annotated[StrictInt, Field(ge=1, le=dimension)]
+    first: Any = _whole_number(1, dimension)
     user: Any = Annotated[StrictStr, Field(max_length=_MOST_NAME_CHARACTERS)]
     role: Any = Literal["query", "document"]
     return _body(
@@ -111,6 +122,19 @@ def _pair(words: Any, top: Any, *, with_documents: bool) -> Any:
         document_id=(id_, Field(description="the document's id")),
         **shared,
     )
+
+
+def _whole_number(least: int, most: int) -> Any:
+    """A whole number, which JSON may also write as 7.0."""
+    integer: Any = Annotated[StrictInt, Field(ge=least, le=most)]
+    number: Any = Annotated[StrictFloat, AfterValidator(_without_fraction), Field(ge=least, le=most)]
+    return Annotated[integer | number, WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})]
+
+
+def _without_fraction(number: float) -> int:
+    if not number.is_integer():
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return int(number)
 
 
 def _list_of(kind: Any, most: int) -> Any:

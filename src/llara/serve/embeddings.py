@@ -69,19 +69,9 @@ def _texts(engine: Engine, given: Any) -> list[str]:
 
 
 def _role(body: Any, name: str) -> Role:
-    """The role that is asked for.
-
-    Raises:
-        ApiError: the model's name asks for another than ``input_type``.
-    """
-    by_name = next((role for role in ("query", "document") if name.endswith(f":{role}")), None)
-    if by_name and body.input_type and by_name != body.input_type:
-        raise ApiError(
-            400,
-            f"the model {name} is for role {by_name}, and input_type is {body.input_type}",
-            "invalid_value",
-        )
-    return cast("Role", by_name or body.input_type or "document")
+    """The role that is asked for: by its own field, else by the model's name."""
+    by_name = next((role for role in ("query", "document") if name.endswith(f":{role}")), "document")
+    return cast("Role", body.input_type or by_name)
 
 
 def _answer(vectors_ND: np.ndarray, name: str, num_tokens: int, encoding: str) -> bytes:

@@ -7,8 +7,8 @@ reading documents, writing long answers) runs in a few threads, so the event loo
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
+import copy
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +20,14 @@ import numpy as np
 from llara.corpus import Document
 from llara.encode import longest_input
 from llara.encoder import Encoder
-from llara.encoder.quantise import cut
 from llara.errors import ModelError
 from llara.indexes import StoredIndex
+from llara.inspect import Inspector
 from llara.model import fingerprint, load, read_facts
-from llara.search import Hit, Searcher
+from llara.search import Hit, Mode, Searcher
 from llara.serve.admission import Admission
 from llara.serve.batching import Batcher
+from llara.serve.errors import ApiError
 from llara.serve.metrics import Metrics
 from llara.serve.settings import ServeSettings
 from llara.serve.tokens import Tokens
@@ -38,8 +39,38 @@ __all__ = ["Engine"]
 
 T = TypeVar("T")
 _THREADS = 4
+_INSPECTIONS = 2  # at once; each encodes a hundred texts and more
+_WITH_VECTORS = ("dense", "hybrid")
 _BATCH_TOKENS = {"cpu": 2_048}
 _GPU_BATCH_TOKENS = 32_768
+
+
+class _Answered(Encoder):
+    """What stands in for the encoder of a search whose query is encoded already."""
+
+    def __init__(self, vectors_ND: np.ndarray) -> None:
+        self._vectors_ND = vectors_ND
+
+    def encode(self, texts: Sequence[str], **_: Any) -> np.ndarray:
+        """The vectors that are there."""
+        assert len(texts) == len(self._vectors_ND)
+        return self._vectors_ND
+
+
+class _Queued(Encoder):
+    """An encoder for threads: its texts are computed with everybody's."""
+
+    def __init__(self, encoder: Encoder, tokens: Tokens, batcher: Batcher) -> None:
+        self.model, self.path, self.how = encoder.model, encoder.path, encoder.how
+        self._tokens, self._batcher = tokens, batcher
+
+    def encode(self, texts: Sequence[str], *, role: Role, **_: Any) -> np.ndarray:
+        """Unit vectors, float32 ``[N, D]``.
+
+        Raises:
+            ApiError: the queue is full.
+        """
+        return self._batcher.vectors_for_thread(texts, self._tokens.count(texts, role), role)
 
 
 class Engine:
@@ -54,14 +85,14 @@ class Engine:
 
     def __init__(self, settings: ServeSettings, model: Any, searcher: Searcher | None) -> None:
         self.settings, self.searcher = settings, searcher
-        self.encoder = Encoder(model)
+        self.encoder = Encoder(model) if searcher is None else searcher.encoder
         self.tokens = Tokens(self.encoder)
         self.metrics = Metrics()
         self.admission = Admission(settings.limits, self.metrics)
         self.created = int(time.time())
-        source = settings.model or (searcher.stored.manifest.model if searcher else "")
-        self.name = settings.name or _public_name(source)
-        self._model_facts = self._describe_model(source)
+        self._source = searcher.name if searcher is not None else str(settings.model)
+        self.name = settings.name or _public_name(self._source)
+        self._model_facts = self._describe_model(self._source)
         self.batcher = Batcher(
             lambda texts, role: self.encoder.encode(texts, role=role),
             self.metrics,
@@ -73,7 +104,9 @@ class Engine:
             wait_seconds=settings.limits.wait_ms / 1000,
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="llara-work")
-        self._inspector: Any = None
+        self._inspecting = ThreadPoolExecutor(_INSPECTIONS, thread_name_prefix="llara-inspect")
+        self._opening = threading.Lock()
+        self._inspector: Inspector | None = None
 
     @classmethod
     def load(cls, settings: ServeSettings) -> Self:
@@ -91,9 +124,9 @@ class Engine:
             )
             engine = cls(settings, searcher.model, searcher)
         engine.encoder.encode(["a first text"], role="document")
-        vector_1D = engine.encoder.encode(["a first text"], role="query")
+        engine.encoder.encode(["a first text"], role="query")
         if engine.searcher is not None:
-            engine.search_dense(vector_1D, 1, None)
+            engine.searcher.search(["a first text"], 1)
         return engine
 
     def start(self) -> None:
@@ -102,6 +135,7 @@ class Engine:
 
     def close(self) -> None:
         """Finish what waits and close the index."""
+        self._inspecting.shutdown()  # first: its texts go through the queue
         self.batcher.stop()
         self._threads.shutdown()
         if self.searcher is not None:
@@ -121,35 +155,20 @@ class Engine:
     @property
     def modes(self) -> tuple[str, ...]:
         """The ways to search."""
-        return () if self.searcher is None else tuple(getattr(self.searcher, "modes", ("dense",)))
+        return () if self.searcher is None else self.searcher.modes
 
-    async def search(self, query: str, k: int, mode: str, where: str | None) -> list[Hit]:
-        """The ``k`` best documents."""
+    async def search(
+        self, query: str, k: int, mode: Mode, where: str | None
+    ) -> tuple[list[Hit], np.ndarray | None]:
+        """The ``k`` best documents, and the query's vector ``[1, D]`` where it was needed."""
         assert self.searcher is not None
-        if mode == "dense":
-            vector_1D, _ = await self.embed([query], self.searcher.query_role)
-            return await self.in_thread(self.search_dense, vector_1D, k, where)
-        search: Any = self.searcher.search
-        if mode == "bm25":
-            return (await self.in_thread(lambda: search([query], k, where=where, mode=mode)))[0]
-        return (await self.batcher.call(lambda: search([query], k, where=where, mode=mode)))[0]
-
-    def search_dense(self, vector_1D: np.ndarray, k: int, where: str | None) -> list[Hit]:
-        """The ``k`` documents nearest to a vector of the model's."""
-        assert self.searcher is not None
-        stored = self.searcher.stored
-        (found,) = stored.search(cut(vector_1D, stored.manifest.dimension), k, where=where)
-        return [
-            Hit(
-                rank,
-                each.document.id,
-                each.score,
-                each.document.title,
-                each.document.text,
-                each.document.metadata,
-            )
-            for rank, each in enumerate(found, 1)
-        ]
+        searcher, vector_1D = self.searcher, None
+        if mode in _WITH_VECTORS:
+            vector_1D, _ = await self.embed([query], searcher.query_role)
+            searcher = copy.copy(searcher)
+            searcher.encoder = _Answered(vector_1D)
+        found = await self.in_thread(lambda: searcher.search([query], k, mode=mode, where=where))
+        return found[0], vector_1D
 
     async def document(self, id_: str) -> Document | None:
         """The document of that id."""
@@ -169,24 +188,34 @@ class Engine:
 
     @property
     def can_inspect(self) -> bool:
-        """Whether this version can say what a vector holds."""
-        return importlib.util.find_spec("llara.inspect") is not None
+        """Whether this model's prompts are known."""
+        return self._model_facts["preset"] is not None
 
-    async def inspect(self, function: Callable[[Any], T]) -> T:
-        """What ``function(inspector)`` gives.
+    async def inspect(self, function: Callable[[Inspector], T]) -> T:
+        """What ``function(inspector)`` gives, in a thread; texts that it encodes wait in the queue like any.
 
         Raises:
-            ModelError: this model cannot be inspected.
+            ApiError: this model cannot be looked into.
         """
-        return await self.batcher.call(lambda: function(self._opened_inspector()))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._inspecting, lambda: function(self._opened_inspector()))
 
-    def _opened_inspector(self) -> Any:
-        if self._inspector is None:
-            if not self.can_inspect:
-                raise ModelError("this version of llara cannot inspect models")
-            module = importlib.import_module("llara.inspect")
-            self._inspector = module.Inspector(self.encoder.model)
+    def _opened_inspector(self) -> Inspector:
+        with self._opening:
+            if self._inspector is None:
+                self._inspector = self._open_inspector()
         return self._inspector
+
+    def _open_inspector(self) -> Inspector:
+        queued = _Queued(self.encoder, self.tokens, self.batcher)
+        try:
+            if self.searcher is None:
+                return Inspector(self._source, encoder=queued)
+            searcher = copy.copy(self.searcher)
+            searcher.encoder = queued
+            return Inspector.of(searcher)
+        except ModelError as error:
+            raise ApiError(501, f"this model cannot be looked into: {error}", "not_possible") from error
 
     # -- facts
 

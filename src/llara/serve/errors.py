@@ -20,6 +20,7 @@ _EMBEDDINGS = ("input", "model", "encoding_format", "dimensions", "user", "input
 _OTHERS = ("query", "k", "mode", "where", "highlight", "text", "top", "document", "document_id")
 _KEYS = frozenset((*_EMBEDDINGS, *_OTHERS))
 _MOST_NAME_CHARACTERS = 40
+_TEXTS = ("input", "query", "text", "document")
 _TOO_LONG = ("string_too_long", "too_long")
 
 
@@ -72,7 +73,7 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
 
     Where the body may have one of several forms, it is told of the form that fits furthest.
     """
-    too_long = [error for error in errors if error["type"] in _TOO_LONG]
+    too_long = [error for error in errors if error["type"] in _TOO_LONG and _place(error)[0] in _TEXTS]
     furthest = max(map(_place, too_long or errors), key=_depth)
     found = [error for error in too_long or errors if _place(error) == furthest]
     what = ", or ".join(dict.fromkeys(str(error["msg"]) for error in found))
@@ -81,6 +82,10 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         return ApiError(
             400, f"the body is not JSON: {what.removeprefix('Invalid JSON: ')}{more}", "invalid_json"
         )
+    if furthest == ("model",) and found[0]["type"] == "literal_error":
+        return ApiError(404, f"this server has no such model. {what}", "model_not_found")
+    if found[0]["type"] == "extra_forbidden":
+        return ApiError(400, f"{_shown(found[0]['loc'][-1])} is no field of this request", "unknown_field")
     message = (
         f"{'.'.join(map(str, furthest))}: {what}" if furthest else f"the body is not as described: {what}"
     )

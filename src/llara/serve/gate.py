@@ -6,7 +6,6 @@ The log has method, route, status and time; never a query, a text, an id or a ke
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import traceback
 from typing import Any
@@ -14,13 +13,13 @@ from typing import Any
 from llara.serve.admission import Admission
 from llara.serve.errors import ApiError
 from llara.serve.intake import App, ClientLeftError, Intake, Message, Receive, Send
+from llara.serve.listening import LOGGER
 from llara.serve.metrics import Metrics
 from llara.serve.security import HEADERS, Security
 from llara.serve.settings import ServeSettings
 
-__all__ = ["LOGGER", "Gate"]
+__all__ = ["Gate"]
 
-LOGGER = logging.getLogger("llara.serve")
 _CLIENT_LEFT = 499  # nginx's number for it; nobody sees it but the log
 _NO_ROUTE = "-"
 

@@ -51,5 +51,5 @@ async def pair(request: Request) -> Response:
 
 def _able(engine: Engine) -> Engine:
     if not engine.can_inspect:
-        raise ApiError(501, "this version cannot look into vectors", "not_implemented")
+        raise ApiError(501, "this model was not written by llara and cannot be looked into", "not_possible")
     return engine

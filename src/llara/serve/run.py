@@ -28,14 +28,17 @@ def serve(settings: ServeSettings, *, say: Callable[[str], None], on_ready: Call
     for module, package in _NEEDED:
         if importlib.util.find_spec(module) is None:
             raise MissingExtraError(package, "serve")
-    from llara.serve.server import bind, run_process, set_up_logging, url_of
-    from llara.serve.supervisor import Supervisor
+    from llara.serve.listening import bind, set_up_logging, url_of
 
     set_up_logging()
     sock = bind(settings)
     url = url_of(settings, sock)
     with sock:
         if settings.workers == 1:
+            from llara.serve.server import run_process
+
             run_process(settings, sock, on_ready=lambda: on_ready(url))
         else:
+            from llara.serve.supervisor import Supervisor
+
             Supervisor(settings, sock, say).run(lambda: on_ready(url))

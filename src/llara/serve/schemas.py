@@ -169,30 +169,31 @@ class _Mask(_Answer):
     rows: list[str]
 
 
-class Inspection(BaseModel):
-    """The prompts as the model sees them, and the words that each vector holds or expects."""
+class Inspection(_Answer):
+    """The prompts as the model sees them, and the words that each vector holds or expects. Of the text's
+    ``num_tokens`` tokens the model reads the first ``read``."""
 
     text: str
     roles: _Roles
     mask: _Mask
+    num_tokens: int
+    read: int
 
 
-class _Share(BaseModel):
+class _Share(_Answer):
     word: str
     start: int
     end: int
-    share: float
+    share: float | None
 
 
-class _Shared(BaseModel):
-    word: str
-    weight: float
+class PairAnswer(_Answer):
+    """Which words carry the similarity of two texts: ``share`` is what the cosine loses without a word, null
+    where that was not tried. ``shared`` are words that one vector expects and the other holds."""
 
-
-class PairAnswer(BaseModel):
-    """Which words carry the similarity of two texts."""
-
+    query: str
+    document: str
     similarity: float
     query_words: list[_Share]
     document_words: list[_Share]
-    shared: list[_Shared]
+    shared: list[_Word]

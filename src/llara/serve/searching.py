@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from llara.search import Hit
@@ -25,17 +26,17 @@ router = APIRouter(tags=["the index"])
 @router.post(
     "/search",
     summary="The best documents for a query",
-    responses=responses(SearchAnswer, 501, body=True),
+    responses=responses(SearchAnswer, body=True),
     openapi_extra=takes("search"),
 )
 async def search(request: Request) -> Response:
     engine = engine_of(request)
     body = await read_body(request, request.app.state.requests.search)
     started = time.perf_counter()
-    hits = await engine.search(body.query, body.k, body.mode, body.where)
+    hits, vector_1D = await engine.search(body.query, body.k, body.mode, body.where)
     highlights: Sequence[dict[str, Any] | None] = [None] * len(hits)
-    if body.highlight:
-        highlights = await _highlights(engine, body.query, hits)
+    if body.highlight and engine.can_inspect:
+        highlights = await _highlights(engine, body.query, vector_1D, hits)
     answer = {
         "query": body.query,
         "mode": body.mode,
@@ -67,13 +68,15 @@ async def document_of(engine: Engine, id_: str) -> Any:
     return document
 
 
-async def _highlights(engine: Engine, query: str, hits: Sequence[Hit]) -> list[dict[str, Any] | None]:
-    """For each hit, the spans of its title and its text that carry its similarity to the query."""
-    if not engine.can_inspect:
-        raise ApiError(501, "this version cannot highlight", "not_implemented")
+async def _highlights(
+    engine: Engine, query: str, vector_1D: np.ndarray | None, hits: Sequence[Hit]
+) -> list[dict[str, Any]]:
+    """For each hit, the spans of its title and of its text that hold what the query's vector expects."""
     assert engine.searcher is not None
-    vector_1D, _ = await engine.embed([query], engine.searcher.query_role)
+    if vector_1D is None:
+        vector_1D, _ = await engine.embed([query], engine.searcher.query_role)
+    vector_D = vector_1D[0]
     texts = [text for hit in hits for text in (hit.title, hit.text)]
-    spans = await engine.inspect(lambda inspector: inspector.highlights(vector_1D[0], texts))
+    spans = await engine.inspect(lambda inspector: inspector.highlights(vector_D, texts))
     rows = [[[span.start, span.end, span.weight] for span in each] for each in spans]
     return [{"title": rows[2 * i], "text": rows[2 * i + 1]} for i in range(len(hits))]

@@ -1,7 +1,9 @@
 """Several processes on one socket: started, watched, replaced when they die, ended together.
 
 All of them accept from the same listening socket, so a connection that waits when one dies is taken by
-another. Each has its own copy of the model; index files are mapped, so memory holds them once.
+another. Each has its own copy of the model; index files are mapped, so memory holds them once. They are
+forked from a process that has imported the libraries and computed nothing (``forkserver``), so one that is
+replaced is back as soon as its model is loaded.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from llara.errors import LlaraError
 from llara.serve.settings import ServeSettings
@@ -39,7 +42,7 @@ class Supervisor:
 
     def __init__(self, settings: ServeSettings, sock: socket.socket, say: Callable[[str], None]) -> None:
         self._settings, self._sock, self._say = settings, sock, say
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _context()
         self._processes: dict[int, tuple[BaseProcess, Connection, float]] = {}  # by sentinel
         self._pause_seconds = 0.0
         self._num_ready = 0
@@ -142,6 +145,15 @@ class Supervisor:
                 process.join()
 
 
+def _context() -> Any:
+    """How processes are started."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["llara.serve.server"])
+    return context
+
+
 def _how(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         with suppress(ValueError):
@@ -151,7 +163,8 @@ def _how(exit_code: int | None) -> str:
 
 def _work(settings: ServeSettings, sock: socket.socket, ready: Connection) -> None:
     """What a process does."""
-    from llara.serve.server import run_process, set_up_logging, share_cores
+    from llara.serve.listening import set_up_logging
+    from llara.serve.server import run_process, share_cores
 
     def say_ready() -> None:
         ready.send(None)

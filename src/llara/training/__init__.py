@@ -14,7 +14,7 @@ from llara.training.trainer import (
     common_arguments,
     last_checkpoint,
 )
-from llara.training.work import check_same_run, make_work, say
+from llara.training.work import check_same_run, make_work, run_facts, say
 
 __all__ = [
     "StopAfter",
@@ -27,6 +27,7 @@ __all__ = [
     "load_weights",
     "make_work",
     "recompute_activations",
+    "run_facts",
     "say",
     "use_bfloat16",
     "with_lora",

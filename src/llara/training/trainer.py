@@ -104,6 +104,8 @@ class WholeCheckpoints(Trainer):
         for printer in (PrinterCallback, ProgressCallback):  # they write to stdout
             self.remove_callback(printer)
         self.add_callback(_Progress(self.shown))
+        self._clock = _Clock()
+        self.add_callback(self._clock)
 
     @property
     def lm(self) -> Any:
@@ -115,7 +117,7 @@ class WholeCheckpoints(Trainer):
         return 0
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log, and stop a run that has come to nothing.
+        """Log, with the time that training has taken so far, and stop a run that has come to nothing.
 
         Raises:
             ConfigError: the loss is not finite.
@@ -125,6 +127,8 @@ class WholeCheckpoints(Trainer):
                 f"the loss is {logs['loss']} at step {self.state.global_step}: training.learning_rate ="
                 f" {self.args.learning_rate} is too high, or training.precision too low"
             )
+        if "loss" in logs:
+            logs["seconds"] = self._clock.seconds()
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
@@ -201,6 +205,24 @@ class _Progress(ProgressCallback):
         values = ", ".join(f"{name.removeprefix('eval_')} {value:.4g}" for name, value in shown.items())
         if state.is_world_process_zero and self.training_bar is not None and values:
             self.training_bar.write(f"step {state.global_step}/{state.max_steps}: {values}", file=sys.stderr)
+
+
+class _Clock(TrainerCallback):
+    """The time that training takes, a run that was resumed included."""
+
+    def __init__(self) -> None:
+        self.begin = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start, or go on from what the checkpoint's log says."""
+        before = [entry["seconds"] for entry in state.log_history if "seconds" in entry]
+        self.begin = time.monotonic() - (before[-1] if before else 0.0)
+
+    def seconds(self) -> float:
+        """Seconds since training began; those between a checkpoint's last log entry and its end are lost."""
+        return round(time.monotonic() - self.begin, 3)
 
 
 class StopAfter(TrainerCallback):

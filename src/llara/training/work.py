@@ -6,16 +6,20 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from llara.errors import ConfigError, OutputError
 from llara.files import write_text_atomic
+from llara.report.machine import machine, now, peak_memory
+from llara.report.runs import time_words
 from llara.settings import to_dict
 
-__all__ = ["check_same_run", "make_work", "say"]
+__all__ = ["check_same_run", "make_work", "run_facts", "say"]
 
 _MAY_CHANGE_ON_RESUME = {"max_seconds", "report_to", "logging_steps", "save_steps"}
 
@@ -41,6 +45,26 @@ def make_work(work: Path, arguments: TrainingArguments, *, resume: bool, overwri
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {work}: {error.strerror or error}") from error
+
+
+def run_facts(arguments: TrainingArguments, *, started: float) -> dict[str, str]:
+    """What a page says of the run it is about: when, how long, on what.
+
+    Args:
+        started: when this process began, as ``time.monotonic`` has it.
+    """
+    on_gpu = torch.cuda.is_available()
+    devices = f"{arguments.world_size} x {torch.cuda.get_device_name(0)}" if on_gpu else ""
+    return {
+        "Finished": now(),
+        "Time of this process": f"{time_words(time.monotonic() - started)}, reading and writing included",
+        "Machine": machine(),
+        "GPU": devices,
+        "Processes": f"{arguments.world_size}" if arguments.world_size > 1 else "",
+        "Number format": "bfloat16" if arguments.bf16 else "float32",
+        "Memory at its peak": peak_memory(),
+        "GPU memory at its peak": f"{torch.cuda.max_memory_allocated() / 1e9:.2f} GB" if on_gpu else "",
+    }
 
 
 def check_same_run(work: Path, config: Any, *, resume: bool, **facts: Any) -> None:

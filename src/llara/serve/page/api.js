@@ -1,0 +1,103 @@
+/** The server's answers, and its refusals in a few kinds that the page can speak of. */
+
+const BASE = new URL(".", document.baseURI); // also below a proxy's prefix
+const KEY = "llara-key";
+const PATIENCE_MS = 30_000;
+
+/** kind: gone (no answer), key (401), busy (429), unavailable (503), broken (other 5xx), refused (other 4xx). */
+export class Failure extends Error {
+  constructor(kind, message = "", { status = 0, retryAfter = null } = {}) {
+    super(message);
+    this.kind = kind;
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+export const key = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (value) => sessionStorage.setItem(KEY, value),
+  forget: () => sessionStorage.removeItem(KEY),
+};
+
+const KINDS = { 401: "key", 429: "busy", 503: "unavailable" };
+
+async function ask(path, { body, signal } = {}) {
+  const headers = { Accept: "application/json" };
+  if (body) headers["Content-Type"] = "application/json";
+  if (key.get()) headers.Authorization = `Bearer ${key.get()}`;
+  const limit = AbortSignal.timeout(PATIENCE_MS);
+  let response;
+  let answer;
+  try {
+    response = await fetch(new URL(path, BASE), {
+      method: body ? "POST" : "GET",
+      headers,
+      body: body && JSON.stringify(body),
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      credentials: "same-origin",
+    });
+    answer = await response.text();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Failure("gone");
+  }
+  let parsed = null;
+  try {
+    parsed = JSON.parse(answer);
+  } catch {
+    if (response.ok) throw new Failure("broken", "", { status: response.status });
+  }
+  if (response.ok) return parsed;
+  const { status } = response;
+  const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  throw new Failure(KINDS[status] ?? (status >= 500 ? "broken" : "refused"), parsed?.error?.message ?? "", {
+    status,
+    retryAfter: Number.isFinite(seconds) ? seconds : null,
+  });
+}
+
+const KEPT = 200;
+const answers = new Map(); // the newest last
+
+/** Ask once; the index does not change under a page, so the back button needs no server. */
+async function once(name, request) {
+  const known = answers.get(name);
+  if (known) {
+    answers.delete(name);
+    answers.set(name, known);
+    return known;
+  }
+  const answer = await request();
+  answers.set(name, answer);
+  if (answers.size > KEPT) answers.delete(answers.keys().next().value);
+  return answer;
+}
+
+function post(path, body, signal) {
+  return once(JSON.stringify([path, body]), () => ask(path, { body, signal }));
+}
+
+const UNABLE = 501;
+let highlight = true; // until the server says that it cannot
+
+async function search({ query, k, mode }, signal) {
+  if (highlight) {
+    try {
+      return await post("search", { query, k, mode, highlight }, signal);
+    } catch (error) {
+      if (error.status !== UNABLE) throw error;
+      highlight = false;
+    }
+  }
+  return post("search", { query, k, mode, highlight }, signal);
+}
+
+export const api = {
+  health: () => ask("health"),
+  info: () => ask("info"),
+  search,
+  document: (id, signal) => once(`documents/${id}`, () => ask(`documents/${encodeURIComponent(id)}`, { signal })),
+  inspect: (text, signal) => post("inspect", { text, top: 30 }, signal),
+  pair: (query, id, signal) => post("inspect/pair", { query, document_id: id, top: 20 }, signal),
+};

@@ -1,0 +1,47 @@
+/** The line below the query: the words that its vector expects. */
+
+import { api } from "./api.js";
+import { $, el } from "./dom.js";
+import { t } from "./language.js";
+
+const WORDS = 10;
+
+export function hideExpects() {
+  const line = $("expects");
+  line.hidden = true;
+  line.removeAttribute("aria-busy");
+}
+
+/** What is shown belongs to an older query. */
+export function fadeExpects() {
+  $("expects").setAttribute("aria-busy", "true");
+}
+
+function chip({ word, weight, in_text: known }, most) {
+  const strength = Math.max(0, weight / most).toFixed(3);
+  return el("span", { class: "expected", "data-known": known ? "yes" : "no", vars: { w: strength } }, word);
+}
+
+/** Ask and show, if by then it `stillMatters()`; `inspect` opens the inspector. */
+export async function showExpects(query, { signal, stillMatters, inspect }) {
+  let words = [];
+  try {
+    words = (await api.inspect(query, signal)).roles.next.words.slice(0, WORDS);
+  } catch {
+    // the hits are there; the inspector says what is wrong
+  }
+  if (!stillMatters()) return;
+  if (!words.length) {
+    hideExpects();
+    return;
+  }
+  const line = $("expects");
+  const most = Math.max(...words.map(({ weight }) => weight), Number.MIN_VALUE);
+  line.replaceChildren(
+    el("span", { class: "label" }, t("expects")),
+    el("span", { class: "words" }, words.map((word) => chip(word, most))),
+    el("button", { type: "button", id: "inspect", onclick: inspect }, t("inspectQuery")),
+  );
+  line.removeAttribute("aria-busy");
+  line.hidden = false;
+}
