@@ -78,7 +78,7 @@ def _label(axes: Axes, joint: Joint, tokens: list[str]) -> None:
         axes.text(
             size + 2.2, middle, str(positions[place]), ha="right", va="center", fontsize=9, color=colour
         )
-    axes.text(size + 2.2, -0.4, "position", ha="right", va="bottom", fontsize=9, color=FAINT)
+    axes.text(size + 1.5, -0.4, "position", ha="left", va="bottom", fontsize=9, color=FAINT)
     targets = ("the words of the text", "the words of the text that follows")
     for column, role, target in zip(joint.slot_columns_N.tolist(), ("SELF", "NEXT"), targets, strict=True):
         axes.text(
