@@ -173,6 +173,16 @@ def test_an_address_that_is_taken_is_an_error():
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
 
 
+def test_answers_are_not_held_back_for_forty_milliseconds():
+    from llara.serve.listening import bind
+    from llara.serve.settings import ServeSettings
+
+    for host in ("127.0.0.1", "localhost"):
+        # asyncio sets TCP_NODELAY on what it accepts only if the socket names its protocol.
+        with bind(ServeSettings(model="m", host=host, port=0)) as sock:
+            assert sock.proto == socket.IPPROTO_TCP
+
+
 def test_nothing_to_serve_is_wrong_usage():
     done = command()
     assert (done.returncode, done.stdout) == (2, "")

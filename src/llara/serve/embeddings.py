@@ -49,23 +49,23 @@ async def create_embeddings(request: Request) -> Response:
     engine = engine_of(request)
     body = await read_body(request, request.app.state.requests.embeddings)
     name = body.model or engine.name
-    texts = await engine.in_thread(_texts, engine, body.input)
+    texts = await _texts(engine, body.input)
     vectors_ND, num_tokens = await engine.embed(texts, _role(body, name))
-    answer = await engine.in_thread(
-        _answer, cut(vectors_ND, body.dimensions), name, num_tokens, body.encoding_format
+    vectors_ND = cut(vectors_ND, body.dimensions)
+    answer = await engine.with_size(
+        vectors_ND.size, _answer, vectors_ND, name, num_tokens, body.encoding_format
     )
     return json_response(answer)
 
 
-def _texts(engine: Engine, given: Any) -> list[str]:
+async def _texts(engine: Engine, given: Any) -> list[str]:
     """What is to be embedded, as texts; token ids are read by the model's own tokenizer."""
     if isinstance(given, str):
         return [given]
     if isinstance(given[0], str):
         return cast("list[str]", given)
-    if isinstance(given[0], int):
-        given = [given]
-    return [engine.tokens.text_of(ids) for ids in given]
+    lists = [given] if isinstance(given[0], int) else given
+    return await engine.in_thread(lambda: [engine.tokens.text_of(ids) for ids in lists])
 
 
 def _role(body: Any, name: str) -> Role:

@@ -39,6 +39,8 @@ __all__ = ["Engine"]
 
 T = TypeVar("T")
 _THREADS = 4
+_SMALL = 2_000  # takes well under a millisecond
+_CHARACTERS_AS_LONG = 64  # as a text by itself
 _INSPECTIONS = 2  # at once; each encodes a hundred texts and more
 _WITH_VECTORS = ("dense", "hybrid")
 _BATCH_TOKENS = {"cpu": 2_048}
@@ -145,9 +147,16 @@ class Engine:
         """What ``function(*arguments)`` gives, without holding up the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
+    async def with_size(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
+        """The same where ``size`` (characters or numbers) is large; a small task is quicker than a thread."""
+        if size <= _SMALL:
+            return function(*arguments)
+        return await self.in_thread(function, *arguments)
+
     async def embed(self, texts: Sequence[str], role: Role) -> tuple[np.ndarray, int]:
         """Unit vectors float32 ``[N, D]``, and how many tokens all texts have together."""
-        tokens = await self.in_thread(self.tokens.count, texts, role)
+        size = sum(len(text) + _CHARACTERS_AS_LONG for text in texts)
+        tokens = await self.with_size(size, self.tokens.count, texts, role)
         return await self.batcher.vectors(texts, tokens, role), sum(tokens)
 
     # -- the index
