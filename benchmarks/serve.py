@@ -64,13 +64,11 @@ def main() -> None:
         with serving(index, options.limit) as (process, url):
             check_vectors(url, peer, options)
             found = {what: measure(what, url, process.pid, peer, options) for what in PATHS}
-            metrics = batches(url)
     result = {
         "benchmark": Path(__file__).stem,
         "settings": {key: value for key, value in vars(options).items() if key != "out"},
         "machine": machine(),
         "ways": found,
-        "batches": metrics,
     }
     report(result, table(found), options.out)
     if any(turn["errors"] for what in found.values() for turn in what["turns"]):
@@ -142,16 +140,12 @@ def check_vectors(url: str, peer: ProcessPoolExecutor, options: argparse.Namespa
     say(f"same vectors (largest difference {differ:.2g})")
 
 
-def batches(url: str) -> dict[str, float]:
-    """Texts and requests of a batch on average, over the whole run."""
+def batch_sums(url: str) -> dict[str, float]:
+    """Batches so far, and the sums of what they held."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     numbers = {name: float(value) for name, value in re.findall(r"^(llara_batch_\w+) (\S+)$", text, re.M)}
-    count = numbers["llara_batch_texts_count"]
-    return {
-        what: round(numbers[f"llara_batch_{what}_sum"] / count, 2)
-        for what in ("texts", "requests", "seconds")
-    }
+    return {name: numbers[f"llara_batch_{name}"] for name in ("texts_count", "texts_sum", "seconds_sum")}
 
 
 def body(what: str, texts: Sequence[str]) -> dict[str, Any]:
@@ -314,7 +308,11 @@ def measure(
         single.append(peer.submit(text_by_text, options.peer_seconds, options.words).result())
         one.append(load(what, url, 1, options.peer_seconds, options.words))
         run = lambda: load(what, url, options.clients, options.seconds, options.words)  # noqa: E731
+        before = batch_sums(url)
         found, readings = watched(pid, run)
+        held = {name: value - before[name] for name, value in batch_sums(url).items()}
+        found["texts_per_batch"] = round(held["texts_sum"] / held["texts_count"], 1)
+        found["model_busy"] = round(held["seconds_sum"] * found["requests_per_second"] / found["requests"], 3)
         turns.append(found)
         memory += readings
         together.append(peer.submit(all_at_once, options.peer_seconds, options.words).result())

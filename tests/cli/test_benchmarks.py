@@ -26,7 +26,7 @@ def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
         ("gpu_adapt", {"right", "speed"}),
         ("gpu_finetune", {"right", "speed"}),
         ("encode", {"formats"}),
-        ("serve", {"ways", "batches"}),
+        ("serve", {"ways"}),
         ("gpu_encode", {"right", "speed", "wrong"}),
     ],
 )

@@ -244,7 +244,9 @@ def _dense(out: Path, name: str, test: Collection) -> Evaluation:
         batch_size=BATCH_SIZE,
         progress=True,
     )
-    build_index(vectors, index)
+    build_index(
+        vectors, index, words=["bm25"] if name == "finetuned" else ()
+    )  # that one is searched on the page
     shutil.rmtree(vectors)  # the index holds them
     searcher = Searcher.open(index)
     run = run_from_hits(list(test.queries), searcher.search(list(test.queries.values()), DEPTH))

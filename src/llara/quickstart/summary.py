@@ -72,6 +72,7 @@ class Results:
         """What to type next."""
         where = shlex.quote(str(out))
         return [
+            f"llara serve --index {where}/index/finetuned",
             f'llara search --index {where}/index/finetuned "read a file line by line"',
             f"llara evaluate --model {where}/finetuned --dataset {where}/collection --out runs/finetuned",
             f"open {where}/report.html in a browser",
@@ -180,7 +181,7 @@ def page(results: Results, out: Path) -> report.Report:
             report.Section("Test queries that got better and worse", change_blocks(changed, first)),
             report.Section("Asked and answered", _examples(results)),
             report.Section("Where the numbers come from", [report.Text(NOTES), report.Facts(results.facts)]),
-            report.Section("What to type next", [report.Commands(results.commands(out)[:2])]),
+            report.Section("What to type next", [report.Commands(results.commands(out)[:3])]),
         ],
     )
 
