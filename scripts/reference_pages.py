@@ -7,7 +7,6 @@ python scripts/reference_pages.py --check    # exit 1 if they are not what they 
 from __future__ import annotations
 
 import argparse
-import inspect
 import os
 import re
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 
 os.environ["COLUMNS"] = "80"  # argparse wraps by the terminal's width
 os.environ["NO_COLOR"] = "1"
+
+import griffe
 
 import llara
 import llara.errors
@@ -88,11 +89,12 @@ def settings_page() -> str:
 
 def names_page() -> str:
     """Every public name with its docstring's first sentence and a link to where all of it stands."""
+    package = griffe.load("llara", search_paths=[ROOT / "src"], resolve_aliases=True)  # read, not imported
     lines = []
     for name in llara.__all__:
-        documented = getattr(llara, name)
+        docstring = package[name].docstring
         page, anchor = _where(name)
-        about = inspect.cleandoc(documented.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        about = (docstring.value if docstring else "").split("\n\n")[0].replace("\n", " ")
         first = re.split(r"(?<=[.;]) (?=[a-zA-Z])", about)[0].rstrip(".;:").replace("``", "`")
         lines.append(f"| [`{name}`]({page}#{anchor}) | {first.replace('|', chr(92) + '|')} |\n")
     return NAMES + "".join(lines)
