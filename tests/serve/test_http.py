@@ -20,7 +20,7 @@ import pytest
 from served import KEY, STRANGE_IDS
 
 HERE = Path(__file__).parent
-EXAMPLES = 10  # schemathesis makes up for each operation, beside those that cover its description
+EXAMPLES = 5  # schemathesis makes up for each operation, beside those that cover its description
 TEXTS = ["how do I open a file", "a list keeps its items in order", "", "巴黎在法国", "x" * 5_000]
 
 

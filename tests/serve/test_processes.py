@@ -16,7 +16,7 @@ import httpx
 import pytest
 from served import Server, start
 
-LONG = "a text that takes the model a while " * 40
+LONG = "a text that takes the model a while " * 15
 
 
 def workers_of(server: Server) -> list[int]:
@@ -48,7 +48,7 @@ def test_sigterm_under_load_finishes_everything_that_was_accepted(tmp_path):
     async def play() -> list[str]:
         stop, outcomes = asyncio.Event(), []  # type: asyncio.Event, list[str]
         clients = [asyncio.ensure_future(load(server, stop, outcomes)) for _ in range(16)]
-        while len(outcomes) < 32:
+        while len(outcomes) < 16:
             await asyncio.sleep(0.01)
         server.process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(asyncio.gather(*clients), 30)  # each ends when nobody listens any more
@@ -56,10 +56,14 @@ def test_sigterm_under_load_finishes_everything_that_was_accepted(tmp_path):
 
     outcomes = asyncio.run(play())
     assert server.process.wait(30) == 0
-    assert set(outcomes) == {"whole", "not taken"}
+    # A request that is sent as its open connection is closed was not accepted: the log does not know it.
+    assert (
+        {"whole", "not taken"} <= set(outcomes) <= {"whole", "not taken", "ReadError", "RemoteProtocolError"}
+    )
     assert outcomes.count("not taken") == 16
     log = server.log.read_text()
     assert len(re.findall(r"POST /v1/embeddings 200", log)) == outcomes.count("whole")
+    assert len(re.findall(r"POST", log)) == outcomes.count("whole")
     assert "Traceback" not in log
 
 

@@ -63,11 +63,12 @@ def test_words_are_those_of_the_highest_e_w_of_all_known_words(inspector, model)
     found = inspector.inspect(TEXT, top=15)
     tokenizer, weight_VD = load_tokenizer(MINI), output_head(MINI).float().numpy()
     own = TEXT.replace(".", "").split()
+    words = list({*read_lexicon(MINI), *own})
+    ids = tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
     for task, vector in (("self", model.encode_document(TEXT)), ("next", model.encode_query(TEXT))):
         best: dict[str, float] = {}
-        for word in {*read_lexicon(MINI), *own}:
-            ids = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
-            score = float(weight_VD[ids].mean(axis=0) @ vector)
+        for word, tokens in zip(words, ids, strict=True):
+            score = float(weight_VD[tokens].mean(axis=0) @ vector)
             best[word.casefold()] = max(score, best.get(word.casefold(), -1e9))
         expected = sorted(best.items(), key=lambda item: -item[1])[:15]
         # 0.02: the inspector may compute in bfloat16, whose products carry three digits

@@ -209,7 +209,7 @@ def test_dark_follows_the_system_until_the_reader_chooses(visit: Open) -> None:
 def test_the_colours_are_those_of_the_report(visit: Open) -> None:
     from llara.report.style import STYLE
 
-    light, dark = re.split(r"@media \(prefers-color-scheme: dark\)", STYLE, maxsplit=1)
+    light, dark = re.split(r"@media[^{]*prefers-color-scheme: dark", STYLE, maxsplit=1)
     for scheme, source in (("light", light), ("dark", dark)):
         page = visit(color_scheme=scheme).page
         for name in ("paper", "card", "ink", "faint", "grid", "wash", "chart1", "chart2"):
