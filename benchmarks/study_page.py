@@ -92,7 +92,7 @@ def tables(results: Results) -> dict[str, str]:
         "steps": r"^(both|ebae)-\d+-steps$",
         "own corpus": r"^llara-mini$|-then-on-",
         "settings": r"^settings-",
-        "Chinese": r"-zh$",
+        "Chinese": r"-zh(, SELF/SELF)?$",
     }
     for name, pattern in others.items():
         chosen = {run: means for run, means in results["runs"].items() if re.search(pattern, run)}
