@@ -96,3 +96,15 @@ def test_the_study_of_roles_measures_all_four_combinations(tmp_path):
     result = json.loads(out.read_text())
     assert result["settings"]["pairs"] == {"pairs:test": 8}
     assert list(result["spearman"]["m"]) == ["SELF/SELF", "SELF/NEXT", "NEXT/SELF", "NEXT/NEXT"]
+
+
+def test_the_lexical_study_fuses_and_compares_what_each_search_finds(tmp_path):
+    collection = write_collection(tmp_path / "made", seed=2)
+    out = tmp_path / "lexical.json"
+    run("lexical", "--dataset", f"{collection}:test", "--out", out)
+    found = json.loads(out.read_text())
+    means = {system: each["made"]["mean"] for system, each in found["systems"].items()}
+    assert means["bm25"] > 0.9  # a query is three words of its answer
+    assert len(means) == 7
+    differences = {(row["first"], row["second"]): row["difference"] for row in found["differences"]}
+    assert abs(differences["lexical", "dense"] - (means["lexical"] - means["dense"])) < 1e-9
