@@ -51,8 +51,8 @@ class Inspector:
         preset = read_facts(model).get("preset")
         if preset is None:
             raise ModelError(
-                f"{model} is no model directory of llara's (there is no llara.json), so its prompts are not known; "
-                "make one with llara adapt, finetune or convert"
+                f"{model} is no model directory of llara's (there is no llara.json), so its prompts are not "
+                "known; make one with llara adapt, finetune or convert"
             )
         self.encoder = encoder or Encoder(model)
         self.prompts = Prompts(load_tokenizer(model), preset)
