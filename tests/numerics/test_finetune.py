@@ -1,4 +1,4 @@
-"""``llara finetune`` as users run it: equal runs, killed runs, two processes, and the model they give."""
+"""``llara finetune`` as users run it: what is recorded, batches that are equal, and the model it gives."""
 
 from __future__ import annotations
 
@@ -7,46 +7,26 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from processes import Done, Kill, llara, llara_twice
-from safetensors.torch import load_file
-from tiny import SENTENCES, SHUFFLED_SLOTS, byte_level, model_for, sentencepiece_like
-from torch import Tensor
+from finetuning import HELD_OUT, LORA, finetune, make_workspace
+from outcomes import (
+    assert_close,
+    log,
+    losses,
+    succeed,
+    training,
+    weights,
+)
+from processes import llara
+from tiny import SENTENCES, SHUFFLED_SLOTS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llara.encode import encode_texts
 from llara.finetune.trainer import HeldOut
-from llara.model import load, read_facts, save_retriever
-from llara.prompts import Prompts
-
-RECIPE = """
-[finetune]
-model = "start"
-[finetune.pairs]
-query_tokens = 48
-passage_tokens = 80
-negatives = 3
-[finetune.contrast]
-temperature = 0.05
-[finetune.lora]
-rank = 0
-[finetune.training]
-max_steps = 6
-batch_size = 4
-learning_rate = 1e-3
-warmup_ratio = 0.0
-schedule = "linear"
-precision = "float32"
-save_steps = 2
-logging_steps = 1
-"""
-LORA = ["lora.rank=4", "lora.alpha=8", "training.learning_rate=1e-2"]
-HELD_OUT = ["held_out.steps=2", "held_out.queries=6"]
-SEVERAL = ["contrast.matryoshka=[8]", "contrast.distillation=kl", "contrast.mask_margin=0.1"]
+from llara.model import load, read_facts
 
 # Without llara: its import fails, and nothing but sentence-transformers reads the directories.
 WITHOUT_LLARA = """
@@ -73,83 +53,7 @@ for name in sys.argv[3:]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Retrievers to start from, training data with none to four scored negatives a query, and a recipe."""
-    folder = tmp_path_factory.mktemp("finetune")
-    stock, slots = sentencepiece_like("first"), byte_level(bos=True, slots=SHUFFLED_SLOTS)
-    random = torch.Generator().manual_seed(1)
-    centers: Any = {task: 0.5 * torch.randn(32, generator=random) for task in ("next", "self")}
-    for name, tokenizer, mean in (
-        ("start", stock, None),
-        ("words", slots, None),
-        ("centred", stock, centers),
-    ):
-        (folder / name).mkdir()
-        prompts = Prompts(tokenizer, "eight-words" if name == "words" else "paper")
-        save_retriever(model_for(tokenizer), prompts, folder / name, max_tokens=96, centers=mean)
-    with (folder / "train.jsonl").open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(record(q), ensure_ascii=False) + "\n" for q in range(30))
-    (folder / "recipe.toml").write_text(RECIPE)
-    return folder
-
-
-def record(q: int) -> dict[str, Any]:
-    """Query ``q`` in Tevatron's layout; queries 3 and 4, 6 and 7 ... share their first positive."""
-
-    def passage(n: int, score: float) -> dict[str, Any]:
-        title = f"On {n % 7}" if n % 2 else ""
-        return {"docid": f"d{n}", "title": title, "text": f"{n} {SENTENCES[n % 6][: 20 + n]}", "score": score}
-
-    first = q - 1 if q % 3 == 1 else q
-    positives = [passage(first, 5.0), *([passage(100 + q, 4.0)] if q % 4 == 0 else [])]
-    negatives = [passage(200 + 5 * q + n, float(n % 3)) for n in range(q % 5)]
-    query = f"{q} {SENTENCES[first % 6][:30]}"
-    return {
-        "query_id": f"q{q}",
-        "query": query,
-        "positive_passages": positives,
-        "negative_passages": negatives,
-    }
-
-
-def finetune(out: str, *settings: str, flags: tuple[str, ...] = ()) -> list[str]:
-    chosen = [word for setting in settings for word in ("--set", setting)]
-    return ["finetune", "--config", "recipe.toml", "--train", "train.jsonl", "--out", out, *chosen, *flags]
-
-
-def succeed(done: Done) -> Done:
-    assert done.code == 0, done.stderr
-    return done
-
-
-def weights(directory: Path) -> dict[str, Tensor]:
-    return load_file(directory / "model.safetensors")
-
-
-def training(directory: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((directory / "training.json").read_text())
-    return content
-
-
-def log(directory: Path) -> list[dict[str, float]]:
-    entries: list[dict[str, float]] = training(directory)["log"]
-    return entries
-
-
-def losses(directory: Path) -> list[float]:
-    return [entry["loss"] for entry in log(directory) if "loss" in entry]
-
-
-def assert_close(one: Path, other: Path, *, tolerance: float = 5e-5) -> None:
-    """Same losses and same weights, up to the order in which float32 numbers were added."""
-    for a, b in zip(log(one), log(other), strict=True):
-        assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
-    ours, theirs = weights(one), weights(other)
-    assert max((ours[name] - theirs[name]).abs().max().item() for name in theirs) < tolerance
-
-
-def assert_same_bytes(one: Path, other: Path) -> None:
-    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
-    assert log(one) == log(other)
+    return make_workspace(tmp_path_factory.mktemp("finetune"))
 
 
 @pytest.fixture(scope="module")
@@ -184,102 +88,6 @@ def test_a_run_speaks_in_lines_a_newcomer_understands(workspace: Path) -> None:
     assert shown == ["step 1/6", "step 2/6", "step 4/6", "step 4/6", "step 6/6", "step 6/6"]
     assert "warning" not in done.stderr.lower()
     assert lines[-1].startswith("trained in ")
-
-
-KILLS = {
-    "with the examples stored": Kill(after="llara.finetune.prepare:build_pairs"),
-    "before the first checkpoint": Kill(step=2),
-    "after a checkpoint": Kill(step=6),
-    "writing a checkpoint": Kill(writing="checkpoint-4/optimizer.pt"),
-    "before the last rename": Kill(before_rename=True),
-}
-
-
-@pytest.mark.parametrize("name", KILLS)
-def test_a_killed_run_resumed_ends_with_the_same_bytes(name: str, workspace: Path, whole: Path) -> None:
-    out = workspace / name.replace(" ", "-")
-    assert llara(*finetune(out.name), cwd=workspace, kill=KILLS[name]).code == -9
-    assert not out.exists()
-    again = llara(*finetune(out.name), cwd=workspace)
-    assert (again.code, again.stdout) == (1, "")
-    assert "an unfinished run stands in" in again.stderr
-    if name == "after a checkpoint":
-        other = llara(*finetune(out.name, "contrast.temperature=0.02", flags=("--resume",)), cwd=workspace)
-        assert other.code == 1
-        assert "started with other settings (contrast.temperature)" in other.stderr
-        for name, value in (("split", "dev"), ("train", "other.jsonl"), ("corpus", "other")):
-            data = llara(*finetune(out.name, flags=("--resume", f"--{name}", value)), cwd=workspace)
-            assert data.code == 1
-            assert data.stderr.startswith("error: the run in ")
-            assert f"started with other settings ({name}); resume with the same ones" in data.stderr
-    succeed(llara(*finetune(out.name, flags=("--resume",)), cwd=workspace))
-    assert_same_bytes(out, whole)
-    left = [path.name for path in workspace.iterdir() if out.name in path.name]
-    assert left == [out.name]
-
-
-def test_lora_with_dropout_grad_cache_and_evaluation_resumes_with_the_same_bytes(workspace: Path) -> None:
-    settings = ["model=words", *LORA, *HELD_OUT, *SEVERAL, "training.grad_cache_texts=3"]
-    succeed(llara(*finetune("lora-whole", *settings), cwd=workspace))
-    assert llara(*finetune("lora-killed", *settings), cwd=workspace, kill=Kill(step=5)).code == -9
-    succeed(llara(*finetune("lora-killed", *settings, flags=("--resume",)), cwd=workspace))
-    assert_same_bytes(workspace / "lora-killed", workspace / "lora-whole")
-
-
-EQUAL: dict[str, tuple[list[str], list[str]]] = {
-    "plain": ([], []),
-    "grad cache": (["training.grad_cache_texts=3"], []),
-    "grad cache, lora, several losses": (
-        [*LORA, "lora.dropout=0", *SEVERAL, "training.grad_cache_texts=5"],
-        [*LORA, "lora.dropout=0", *SEVERAL],
-    ),
-    "recomputed activations": (["training.gradient_checkpointing=true"], []),
-    "evaluated": (HELD_OUT, HELD_OUT),
-}
-
-
-@pytest.mark.parametrize("case", EQUAL)
-def test_two_processes_equal_one_with_twice_the_batch(case: str, workspace: Path, whole: Path) -> None:
-    pair, alone = EQUAL[case]
-    out = f"two, {case}"
-    for done in llara_twice(*finetune(out, "training.batch_size=2", *pair), cwd=workspace):
-        succeed(done)
-    if alone:
-        succeed(llara(*finetune(f"one, {case}", *alone), cwd=workspace))
-    assert_close(workspace / out, workspace / f"one, {case}" if alone else whole)
-
-
-def test_without_cross_device_negatives_two_processes_have_another_loss(workspace: Path, whole: Path) -> None:
-    """So the equality above does test the gathering."""
-    settings = ["training.batch_size=2", "contrast.cross_device=false"]
-    for done in llara_twice(*finetune("apart", *settings), cwd=workspace):
-        succeed(done)
-    assert losses(workspace / "apart")[0] < losses(whole)[0] - 0.1  # fewer candidates
-
-
-def test_two_processes_killed_and_resumed_end_with_the_same_bytes(workspace: Path) -> None:
-    settings = ["training.batch_size=2", *LORA]
-    for done in llara_twice(*finetune("pair", *settings), cwd=workspace):
-        succeed(done)
-    killed = llara_twice(*finetune("pair-killed", *settings), cwd=workspace, kill=Kill(step=5))
-    assert [done.code for done in killed] == [-9, -9]
-    for done in llara_twice(*finetune("pair-killed", *settings, flags=("--resume",)), cwd=workspace):
-        succeed(done)
-    assert_same_bytes(workspace / "pair-killed", workspace / "pair")
-
-
-def test_an_epoch_of_uneven_data_ends_in_all_processes(workspace: Path) -> None:
-    """30 queries in steps of 2 x 4: the last one is filled up."""
-    for done in llara_twice(*finetune("uneven", "training.max_steps=none"), cwd=workspace):
-        succeed(done)
-    assert [entry["step"] for entry in log(workspace / "uneven")] == [1, 2, 3, 4]
-
-
-def test_processes_stop_together_when_the_time_is_over(workspace: Path) -> None:
-    for done in llara_twice(*finetune("short", "training.max_seconds=0"), cwd=workspace):
-        succeed(done)
-    assert [entry["step"] for entry in log(workspace / "short")] == [1]
-    assert training(workspace / "short")["steps"] == 1
 
 
 def test_accumulated_batches_of_own_passages_equal_one_batch(workspace: Path) -> None:
@@ -446,41 +254,3 @@ def test_a_model_remembers_the_longest_passage_it_was_trained_on(workspace: Path
     succeed(llara(*finetune("longer", *settings), cwd=workspace))
     assert read_facts(workspace / "longer")["max_tokens"] == 120
     assert load(workspace / "longer", device="cpu").max_seq_length == 120
-
-
-ROUNDS = ["rounds=2", "training.max_steps=3", "mining.negatives=2", "mining.last_rank=20"]
-
-
-@pytest.mark.parametrize(
-    ("name", "kill"),
-    [
-        ("in the second mining", Kill(after="llara.finetune.run:_mined", calls=2)),
-        ("in the second training", Kill(step=6)),  # its third step, after a checkpoint
-    ],
-)
-def test_rounds_mine_and_train_again_and_resume_in_the_second(name: str, kill: Kill, workspace: Path) -> None:
-    settings = [*ROUNDS, "held_out.steps=2", "held_out.queries=5", *LORA]
-    if not (workspace / "rounds").exists():
-        succeed(llara(*finetune("rounds", *settings), cwd=workspace))
-    out = name.replace(" ", "-")
-    assert llara(*finetune(out, *settings), cwd=workspace, kill=kill).code == -9
-    other = llara(*finetune(out, *settings, flags=("--resume", "--train", "other.jsonl")), cwd=workspace)
-    assert other.code == 1
-    assert other.stderr.splitlines()[-1].startswith("error: the run in ")
-    assert "started with other settings (train)" in other.stderr
-    succeed(llara(*finetune(out, *settings, flags=("--resume",)), cwd=workspace))
-    assert_same_bytes(workspace / out, workspace / "rounds")
-    page = (workspace / out / "report.html").read_text(encoding="utf-8")
-    for part in ("Loss, round 2", "Queries held out, round 2", "train.jsonl, round 2", "queries with none"):
-        assert part in page
-    assert ".partial" not in page
-    facts = training(workspace / out)
-    assert facts["model"] == "start"
-    assert facts == training(workspace / "rounds")
-    assert [each["data"] for each in facts["mining"]] == [["train.jsonl"]] * 2
-    assert all(each["counts"]["kept"] > 0 for each in facts["mining"])
-    assert [entry["step"] for entry in facts["log"] if "loss" in entry] == [1, 2, 3] * 2
-    assert [entry["step"] for entry in facts["log"] if "held_out" in entry] == [2, 3] * 2
-    card = (workspace / out / "README.md").read_text()
-    assert "# A text retriever fine-tuned from start\n" in card
-    assert ".partial" not in card + json.dumps(facts)

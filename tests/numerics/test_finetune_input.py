@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from processes import Done, llara, llara_twice
+from outcomes import (
+    assert_one_error,
+)
+from processes import llara, llara_twice
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tiny import SENTENCES, model_for, sentencepiece_like, write_model
@@ -59,16 +61,6 @@ def write_lines(path: Path, records: list[Any]) -> None:
 def finetune(out: str, *settings: str, flags: tuple[str, ...] = ()) -> list[str]:
     chosen = [word for setting in settings for word in ("--set", setting)]
     return ["finetune", "--config", "recipe.toml", "--train", "train.jsonl", "--out", out, *chosen, *flags]
-
-
-def assert_one_error(done: Done, message: str) -> None:
-    assert (done.code, done.stdout) == (1, ""), done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, done.stderr
-    last = [line for line in done.stderr.splitlines() if not line.startswith("  ")][-1]
-    assert last == errors[0], done.stderr  # the last word, but for details below it
-    assert re.search(message, errors[0]), errors[0]
-    assert "Traceback" not in done.stderr
 
 
 def damaged(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydoc_data import topics
 
 import httpx
+import openai
 import pytest
 from filelock import FileLock
 from served import KEY, STRANGE_IDS, Server, start
@@ -69,4 +70,22 @@ def server(tmp_path_factory: pytest.TempPathFactory, index: Path) -> Iterator[Se
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
     with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The model as sentence-transformers alone loads it: what every vector is compared with."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    from llara.model import resolve
+
+    numbers = {"dtype": torch.float32}  # its files hold bfloat16
+    return SentenceTransformer(resolve("llara-mini"), device="cpu", model_kwargs=numbers)
+
+
+@pytest.fixture
+def gpt(server):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0) as client:
         yield client

@@ -20,7 +20,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/usr/bin/chromium"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium for one file: while it runs, an event loop runs in this thread, and no test may start another."""
+    """A Chromium for one file: while it runs, an event loop runs in this thread, and no other can."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
     if found is None:
