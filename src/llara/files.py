@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ __all__ = [
     "check_output",
     "check_work",
     "put_in_place",
+    "settle",
     "sha256_of",
     "work_directory",
     "write_text_atomic",
@@ -65,11 +67,17 @@ def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None 
 def put_in_place(directory: Path, out: Path) -> None:
     """Rename ``directory`` to ``out``; what stood there is removed.
 
+    The two are exchanged at once where the system can (Linux), so that ``out`` is whole at every moment.
+    Elsewhere it is missing between two renames.
+
     Raises:
         OSError: it cannot be renamed.
     """
     if not out.exists():
         os.replace(directory, out)
+        return
+    if _exchanged(directory, out):
+        shutil.rmtree(directory)
         return
     retired = directory.with_suffix(".old")
     os.replace(out, retired)
@@ -79,6 +87,27 @@ def put_in_place(directory: Path, out: Path) -> None:
         os.replace(retired, out)
         raise
     shutil.rmtree(retired)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two paths in one step; False if the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    done: int = renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange)
+    return done == 0
+
+
+def settle(path: Path) -> None:
+    """Have a written file on the disk itself, before something that is there refers to it.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def work_directory(out: Path) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 
 from llara.errors import ConfigError, InputError
 from llara.postings import Postings
-from llara.terms import Analyzer
+from llara.terms import WORD, Analyzer
 
 __all__ = ["Bm25Index", "LexicalIndex", "WordIndex", "count_words"]
 
@@ -43,13 +43,21 @@ class Bm25Index:
 
     Args:
         texts: what is searched, as texts or already counted.
+        live: bool [N], which texts count towards how rare a word is and how long a text; None if all do.
 
     Raises:
         InputError: there are no texts, or not one word in all of them.
         ConfigError: k1 or b is out of range.
     """
 
-    def __init__(self, texts: Iterable[str] | Postings, *, k1: float = 1.2, b: float = 0.75) -> None:
+    def __init__(
+        self,
+        texts: Iterable[str] | Postings,
+        *,
+        k1: float = 1.2,
+        b: float = 0.75,
+        live: np.ndarray | None = None,
+    ) -> None:
         if not (k1 >= 0 and 0 <= b <= 1):
             raise ConfigError(f"BM25 with k1 = {k1}, b = {b}; expected k1 >= 0 and 0 <= b <= 1")
         self.k1, self.b = k1, b
@@ -58,7 +66,10 @@ class Bm25Index:
         lengths = self.postings.lengths.astype(np.float64)
         if not lengths.any():
             raise InputError(f"BM25 found no word in {len(lengths)} documents; expected at least one")
-        self._norms = k1 * ((1 - b) + b * lengths / lengths.mean())
+        counted = lengths if live is None else lengths[live]
+        mean = counted.mean() if counted.any() else 1.0  # nothing can be found then
+        self._norms = k1 * ((1 - b) + b * lengths / mean)
+        self._idf = _Idf(len(lengths), live)
 
     def scores(self, query: str) -> np.ndarray:
         """See ``WordIndex.scores``; a word that the query repeats counts as often."""
@@ -66,7 +77,7 @@ class Bm25Index:
         for term in self._analyzer(query):
             documents, counts = self.postings[term]
             share = counts / (self._norms[documents] + counts)
-            scores[documents] += (idf(len(documents), len(scores)) * share).astype(np.float32)
+            scores[documents] += (self._idf(documents) * share).astype(np.float32)
         return scores
 
 
@@ -76,16 +87,18 @@ class LexicalIndex:
     The score is the sum over the query's different words of Lucene's idf times the document's weight.
     """
 
-    def __init__(self, postings: Postings) -> None:
+    def __init__(self, postings: Postings, *, live: np.ndarray | None = None) -> None:
         self.postings = postings
         self._analyzer = Analyzer()
+        self._idf = _Idf(len(postings), live)
 
     def scores(self, query: str) -> np.ndarray:
         """See ``WordIndex.scores``."""
         scores = np.zeros(len(self.postings), dtype=np.float32)
-        for term in dict.fromkeys(self._analyzer(query)):
+        words = " ".join(WORD.findall(query))  # as a document's were told apart
+        for term in dict.fromkeys(self._analyzer(words)):
             documents, weights = self.postings[term]
-            scores[documents] += idf(len(documents), len(scores)) * weights
+            scores[documents] += self._idf(documents) * weights
         return scores
 
 
@@ -93,6 +106,18 @@ def count_words(texts: Iterable[str], analyzer: Analyzer | None = None) -> Posti
     """How often each text holds each term."""
     analyze = analyzer or Analyzer()
     return Postings.build(Counter(analyze(text)) for text in texts)
+
+
+class _Idf:
+    """How rare a term is among the documents that count."""
+
+    def __init__(self, documents: int, live: np.ndarray | None) -> None:
+        self._live = live
+        self._count = documents if live is None else int(np.count_nonzero(live))
+
+    def __call__(self, documents: np.ndarray) -> np.float32:
+        holding = len(documents) if self._live is None else int(np.count_nonzero(self._live[documents]))
+        return idf(holding, self._count)
 
 
 def idf(holding: int, documents: int) -> np.float32:

@@ -17,11 +17,12 @@ from llara.corpus import Document
 from llara.corpus.readers import read_lines
 from llara.encode import Role, document_text, encode_texts
 from llara.encoder.quantise import cut
-from llara.errors import ConfigError, InputError, ModelError
+from llara.errors import ConfigError, InputError
 from llara.files import write_text_atomic
 from llara.fusion import Run, reciprocal_rank_fusion
 from llara.indexes import Found, Index, StoredIndex, best, by_score, open_index
 from llara.lexical import Bm25Index
+from llara.made_by import same_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -101,24 +102,11 @@ class Searcher:
             InputError: ``index`` is not an index directory.
             ModelError: the model is missing, or is not the one that encoded the documents.
         """
-        from llara.model import fingerprint, load, resolve
+        from llara.model import load
 
         stored = open_index(index, settings=settings)
         made_by = stored.manifest
-        if model is None and Path(made_by.model).is_absolute() and not Path(made_by.model).exists():
-            raise ModelError(
-                f"the index {index} was made by the model {made_by.model}, which is no longer there; "
-                "say where it is now with --model"
-            )
-        name = model if model is not None else made_by.model
-        found = fingerprint(resolve(name))
-        if found != made_by.fingerprint:
-            raise ModelError(
-                f"the index {index} was made by the model {made_by.model} (fingerprint "
-                f"{made_by.fingerprint[:12]}), and {name} is another one or has changed since (fingerprint "
-                f"{found[:12]}): their vectors cannot be compared. Search with the model that made the index,"
-                f" or encode the documents with {name} and index them again"
-            )
+        name = same_model(f"the index {index}", made_by.model, made_by.fingerprint, model)
         return cls(stored, load(name, device=device), query_role=query_role, name=name)
 
     @property

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -222,7 +223,8 @@ def metadata_text(metadata: Mapping[str, Any] | None) -> str | None:
         text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
         text.encode("utf-8")
     except (TypeError, ValueError):  # of the last kind is half a surrogate pair, which JSON can only escape
-        text = json.dumps(_plain(metadata))
+        text = json.dumps(_plain(metadata), ensure_ascii=False)
+        text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
     return text
 
 

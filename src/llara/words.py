@@ -10,7 +10,6 @@ Shape legend: N words, D dimensions, V vocabulary.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,16 +19,13 @@ import torch
 
 from llara.errors import ModelError
 from llara.model import load_config, load_tokenizer, resolve
-from llara.terms import Analyzer
+from llara.terms import WORD, Analyzer
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-__all__ = ["WORD", "WordHead", "output_head"]
-
-WORD = re.compile(r"[^\W_]+")
-"""What is a word: a run of letters and digits."""
+__all__ = ["WordHead", "output_head"]
 
 _MOST_TERMS = 128  # of a lexical vector
 _KNOWN_WORDS = 200_000  # whose token ids are kept

@@ -161,7 +161,10 @@ def test_an_index_is_filtered_added_to_and_deleted_from(
         return [hit["id"] for hit in lines(capsys.readouterr().out)]
 
     for name, ids in (("first", "abc"), ("second", "cd")):
-        records = [{"id": id_, "text": f"{id_} list of items", "year": 2000 + ord(id_)} for id_ in ids]
+        records = [
+            {"id": id_, "text": f"{id_} list of items", "year": 2000 + ord(id_), "half": "\ud800"}
+            for id_ in ids
+        ]
         source = tmp_path / f"{name}.jsonl"
         source.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
         out = str(tmp_path / name)
@@ -196,6 +199,8 @@ def test_an_index_is_filtered_added_to_and_deleted_from(
     assert found() == ["c"]
     assert main(["search", "--index", index, "x", "--filter", "year >"]) == 1
     assert capsys.readouterr().err.startswith("error: the filter 'year >' has 'the end' at character 7")
+    assert main(["search", "--index", index, "caf\udce9"]) == 1  # as Python reads an argument in Latin-1
+    assert capsys.readouterr().err.startswith("error: the query '1' is not Unicode text")
 
 
 def test_another_model_than_the_one_that_made_the_index_is_refused(inside: Path, capsys: Capture) -> None:

@@ -64,6 +64,8 @@ def write_vectors():
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        from llara.vectors import metadata_text
+
         directory.mkdir()
         shards: list[dict[str, object]] = []
         for start in range(0, len(documents), shard_size):
@@ -71,7 +73,7 @@ def write_vectors():
             stem = f"shard-{len(shards):05d}"
             np.save(directory / f"{stem}.npy", vectors[start : start + shard_size])
             table = {name: [getattr(row, name) for row in rows] for name in ("id", "title", "text")}
-            table["metadata"] = [row.metadata and json.dumps(row.metadata) for row in rows]
+            table["metadata"] = [metadata_text(row.metadata) for row in rows]
             schema = pa.schema([(name, pa.string()) for name in table])
             pq.write_table(pa.table(table, schema=schema), directory / f"{stem}.parquet")
             names = {"vectors": f"{stem}.npy", "texts": f"{stem}.parquet"}

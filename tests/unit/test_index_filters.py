@@ -115,7 +115,7 @@ def test_what_is_no_filter_is_refused_with_the_place(where, message):
 
 def test_values_are_parameters_and_never_part_of_the_statement():
     statement, parameters = sql_condition(
-        parse_filter("`x\\'; --` == '\\'; DROP TABLE documents; --' or id == 'y'")
+        parse_filter("`x'; --` == '\\'; DROP TABLE documents; --' or id == 'y'")
     )
     assert "DROP" not in statement
     assert "--" not in statement

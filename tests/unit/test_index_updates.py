@@ -11,7 +11,7 @@ import pytest
 
 from llara.corpus import Document
 from llara.errors import InputError, OutputError
-from llara.indexes import add_to_index, build_index, delete_from_index, open_index
+from llara.indexes import add_to_index, build_index, delete_from_index, open_index, updates
 from llara.indexes.documents import Documents
 
 DIMENSION = 16
@@ -146,22 +146,112 @@ def test_two_updates_at_a_time_are_refused_and_readers_are_not(vectors, later, t
     before = state(index)
     with Documents.updating(index / "documents.sqlite") as documents:
         documents.delete(["d7"])
-        with pytest.raises(OutputError, match="is being updated by another process"):
+        with pytest.raises(OutputError, match="is being updated or searched by another process"):
             add_to_index(index, later)
         assert state(index) == before
     assert len(open_index(index)) == 499
 
 
-def test_who_has_opened_an_index_goes_on_with_what_it_was(vectors, later, tmp_path):
-    for kind in ("exact", "ivf-flat"):
-        index = build_index(vectors, tmp_path / kind, kind=kind)
-        opened = open_index(index)
+@pytest.mark.parametrize("kind", ["exact", "ivf-flat", "hnsw"])
+def test_who_has_opened_an_index_searches_what_each_update_left(vectors, later, tmp_path, kind):
+    index = build_index(vectors, tmp_path / kind, kind=kind)
+    opened = open_index(index)
+    assert len(opened.search(STORED[:1], 600)[0]) == 500
+    add_to_index(index, later)
+    delete_from_index(index, ["d0"])
+    (hits,) = opened.search(STORED[:1], 600)
+    assert {hit.document.id for hit in hits} == {f"d{n}" for n in range(1, 540)}
+    assert len(opened) == 539
+    (hits,) = opened.search(ADDED[89:], 1, where="year == 539")
+    assert [hit.document.id for hit in hits] == ["d539"]
+
+
+def test_an_update_between_the_names_of_the_files_and_their_opening_is_seen(
+    vectors, later, tmp_path, monkeypatch
+):
+    index = build_index(vectors, tmp_path / "index", kind="hnsw")
+    snapshot = Documents.snapshot
+
+    def then_updated(self):
+        found = snapshot(self)
+        monkeypatch.setattr(Documents, "snapshot", snapshot)
+        add_to_index(index, later)  # removes the files that have just been named
+        return found
+
+    monkeypatch.setattr(Documents, "snapshot", then_updated)
+    assert len(open_index(index)) == 540
+
+
+def test_an_index_is_not_updated_while_it_is_built_anew(vectors, later, tmp_path, monkeypatch):
+    index = build_index(vectors, tmp_path / "index")
+    create = vars(updates)["write_words"]
+    refused = []
+
+    def meanwhile(*arguments):
+        with pytest.raises(OutputError, match="is being updated"):
+            add_to_index(index, later)
+        with pytest.raises(OutputError, match="is being updated"):
+            build_index(later, index, overwrite=True)
+        refused.append(True)
+        return create(*arguments)
+
+    monkeypatch.setattr(updates, "write_words", meanwhile)
+    build_index(vectors, index, overwrite=True)
+    monkeypatch.undo()
+    assert refused == [True]
+    assert len(open_index(index)) == 500
+    add_to_index(index, later)
+    assert len(open_index(index)) == 540
+
+
+def test_a_damaged_index_is_built_anew(vectors, tmp_path):
+    index = build_index(vectors, tmp_path / "index")
+    (index / "documents.sqlite").write_bytes(b"no database at all")
+    build_index(vectors, index, overwrite=True)
+    assert len(open_index(index)) == 500
+
+
+def test_the_files_of_an_update_that_was_killed_before_it_tidied_up_are_removed_by_the_next(
+    vectors, later, tmp_path, monkeypatch
+):
+    index = build_index(vectors, tmp_path / "index", kind="hnsw")
+    num_files = len(list(index.iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(updates, "_remove", lambda *_: None)
         add_to_index(index, later)
-        delete_from_index(index, ["d0"])
-        (hits,) = opened.search(STORED[:1], 600)
-        # Vectors are those of then; what has been deleted or replaced since has no document any more.
-        assert {hit.document.id for hit in hits} == {f"d{n}" for n in range(1, 450)}
-        assert opened.search(ADDED[89:], 1, where="year == 539") == [[]]
+    assert len(list(index.iterdir())) > num_files
+    add_to_index(index, later)
+    assert len(list(index.iterdir())) == num_files
+
+
+def test_an_index_that_is_locked_for_long_is_not_said_to_be_damaged(vectors, tmp_path, monkeypatch):
+    index = build_index(vectors, tmp_path / "index")
+    monkeypatch.setattr("llara.indexes.documents._SECONDS_TO_WAIT", 0.1)
+    other = sqlite3.connect(index / "documents.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(InputError, match="is being updated by another process; try again"):
+        open_index(index)
+    other.close()
+
+
+def test_an_id_may_hold_u_0000_and_is_not_another(tmp_path, write_vectors):
+    documents = [Document(id=id_, text=repr(id_)) for id_ in ("a", "a\0b")]
+    index = build_index(write_vectors(tmp_path / "vectors", documents, STORED[:2]), tmp_path / "index")
+    assert open_any(index).positions(["a\0b", "a", "a\0"]) == {"a": 0, "a\0b": 1}
+    delete_from_index(index, ["a\0b"])
+    assert [hit.document.id for hit in open_index(index).search(STORED[:1], 5)[0]] == ["a"]
+
+
+def test_a_field_is_found_whatever_else_its_record_holds(tmp_path, write_vectors):
+    records: list[dict[str, Any]] = [
+        {"année": 1999},
+        {"année": 1999, "score": float("nan")},
+        {"année": 1999, "half": "\ud800"},
+    ]
+    documents = [Document(id=f"d{n}", text="x", metadata=record) for n, record in enumerate(records)]
+    index = build_index(write_vectors(tmp_path / "vectors", documents, STORED[:3]), tmp_path / "index")
+    found = open_index(index).search(STORED[:1], 5, where="année == 1999")
+    assert {hit.document.id for hit in found[0]} == {"d0", "d1", "d2"}
 
 
 def test_an_index_on_a_disk_that_cannot_be_written_is_searched(vectors, tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -9,13 +11,13 @@ import pytest
 from llara.corpus import Document
 from llara.encode import encode_file
 from llara.encoder import Encoder
-from llara.errors import ConfigError, InputError
+from llara.errors import ConfigError, InputError, ModelError
 from llara.fusion import reciprocal_rank_fusion
 from llara.indexes import add_to_index, build_index, delete_from_index, open_index
 from llara.lexical import idf
 from llara.model import MINI, load_tokenizer
 from llara.search import Bm25, Mode, Searcher
-from llara.terms import Analyzer
+from llara.terms import WORD, Analyzer
 from llara.words import WordHead
 
 TEXTS = {
@@ -148,3 +150,54 @@ def test_words_are_not_read_from_vectors_that_are_cut_or_binary(tmp_path):
         with pytest.raises(ConfigError, match="words are read from whole ones"):
             build_index(vectors, tmp_path / "index", words=["lexical"])
         assert not (tmp_path / "index").exists()
+
+
+def test_how_rare_a_word_is_does_not_count_what_was_deleted_or_replaced(index, vectors, tmp_path):
+    for _ in range(3):
+        add_to_index(index, vectors)  # replaces every document by itself
+    delete_from_index(index, ["d2"])
+    rest = {id_: row for id_, row in TEXTS.items() if id_ != "d2"}
+    fresh = build_index(vectors_of(rest, tmp_path / "rest"), tmp_path / "fresh", words=["bm25", "lexical"])
+    modes: list[Mode] = ["bm25", "lexical"]
+    for mode in modes:
+        after, anew = (Searcher.open(each).search(QUERIES, mode=mode) for each in (index, fresh))
+        assert [scores(hits) for hits in after] == [pytest.approx(scores(hits), rel=1e-6) for hits in anew]
+
+
+def test_words_are_told_apart_alike_in_documents_and_queries(tmp_path):
+    rows = {"d1": ("", "Call read_text to read a file."), "d2": ("", "Nothing of it.")}
+    index = build_index(vectors_of(rows, tmp_path / "v"), tmp_path / "index", words=["lexical"])
+    assert "d1" in scores(Searcher.open(index).search(["read_text"], mode="lexical")[0])
+
+
+def test_documents_without_a_word_can_be_added(index, tmp_path):
+    change = add_to_index(index, vectors_of({"d9": ("", "...")}, tmp_path / "dots"))
+    assert change.added == 1
+    assert len(open_index(index)) == len(TEXTS) + 1
+
+
+def test_added_vectors_must_hold_words_if_the_index_has_them(index, tmp_path):
+    with pytest.raises(ConfigError, match="words are read from whole ones"):
+        add_to_index(index, vectors_of(LATER, tmp_path / "later", dtype="binary"))
+    assert len(open_index(index)) == len(TEXTS)
+
+
+def test_lexical_vectors_want_the_model_that_made_the_vectors(vectors, tmp_path):
+    content = json.loads((vectors / "manifest.json").read_text())
+    others = tmp_path / "others"
+    shutil.copytree(vectors, others)
+    (others / "manifest.json").write_text(json.dumps({**content, "fingerprint": "f" * 64}))
+    with pytest.raises(ModelError, match="another one or has changed since"):
+        build_index(others, tmp_path / "index", words=["lexical"])
+    (others / "manifest.json").write_text(json.dumps({**content, "model": "/moved/away"}))
+    with pytest.raises(ModelError, match="no longer there; say where it is now with --model"):
+        build_index(others, tmp_path / "index", words=["lexical"])
+    index = build_index(others, tmp_path / "index", words=["lexical"], model=MINI)
+    assert Searcher.open(index, MINI).search(["wing"], mode="lexical")[0]
+
+
+def test_letters_keep_their_marks_and_one_text_is_one_whatever_its_form():
+    analyze = Analyzer()
+    assert analyze("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert analyze("Việt") == analyze(unicodedata.normalize("NFD", "Việt")) == ["việt"]
+    assert WORD.findall("हिन्दी read_text") == ["हिन्दी", "read", "text"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from llara.errors import InputError, OutputError
 from llara.settings import listed
+from llara.unicode import check_text, sayable
 
 if TYPE_CHECKING:
     from llara.config import AdaptConfig, FinetuneConfig
@@ -172,6 +173,7 @@ def run_index(args: argparse.Namespace) -> None:
                 uri=args.uri,
                 collection=args.collection,
                 words=[name for name in ("bm25", "lexical") if getattr(args, name)],
+                model=args.model,
                 overwrite=args.overwrite,
             )
         )
@@ -179,7 +181,7 @@ def run_index(args: argparse.Namespace) -> None:
     if args.vectors or args.out or args.bm25 or args.lexical or not (args.add or args.delete):
         args.usage_error("--index goes with --add or --delete; --vectors and --out build a new index")
     if args.add:
-        change = add_to_index(args.index, args.add)
+        change = add_to_index(args.index, args.add, model=args.model)
         say(f"{change.added:,} documents added, {change.replaced:,} replaced")
     else:
         ids = [id_ for _, id_ in _stdin_lines("id")] if args.delete == ["-"] else args.delete
@@ -194,6 +196,8 @@ def run_search(args: argparse.Namespace) -> None:
     if args.run_file is not None and args.run_file.exists() and not args.overwrite:
         raise OutputError(f"the run file {args.run_file} exists; choose another or pass --overwrite")
     queries = _queries(args)
+    for query_id, text in queries:
+        check_text(text, f"the query {query_id!r}")
     searcher = Searcher.open(args.index, args.model, settings=args.overrides)
     readable = args.format == "text" or (args.format == "auto" and sys.stdout.isatty())
     run: Run = {}
@@ -238,7 +242,8 @@ def _stdin_lines(what: str) -> Iterator[tuple[str, str]]:
 
 def _json_lines(query_id: str, query: str, hits: Sequence[Hit]) -> Iterator[str]:
     for hit in hits:
-        yield json.dumps({"query_id": query_id, "query": query, **asdict(hit)}, ensure_ascii=False)
+        found = {"query_id": query_id, "query": query, **asdict(hit)}
+        yield sayable(json.dumps(found, ensure_ascii=False))
 
 
 def _readable(query: str, hits: Sequence[Hit]) -> Iterator[str]:

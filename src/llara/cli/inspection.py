@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from llara.cli.commands import require
 from llara.cli.options import new_command, positive
 from llara.errors import InputError
+from llara.unicode import check_text, sayable
 
 __all__ = ["add_inspect"]
 
@@ -24,9 +26,12 @@ def add_inspect(subparsers: Any) -> None:
         example='llara inspect --model llara-mini "The wing creates lift."',
         run=run_inspect,
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", metavar="MODEL", help="a retriever: directory or llara-mini")
-    source.add_argument(
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="a retriever: directory or llara-mini; with --index, where its model is now",
+    )
+    parser.add_argument(
         "--index", type=Path, metavar="DIR", help="the model of an index, and the words of its documents"
     )
     parser.add_argument("text", help="the text; - reads it from stdin")
@@ -43,7 +48,11 @@ def add_inspect(subparsers: Any) -> None:
 
 
 def run_inspect(args: argparse.Namespace) -> None:
+    if args.index is None:
+        require(args, {"--model or --index": args.model})
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if args.text == "-" else args.text
+    check_text(text, "the text")
+    check_text(args.document or "", "the document")
     if not text.strip():
         raise InputError("the text is empty; expected some words")
     from llara.inspect import Inspector, readable, readable_pair
@@ -51,13 +60,17 @@ def run_inspect(args: argparse.Namespace) -> None:
     if args.index is not None:
         from llara.search import Searcher
 
-        inspector = Inspector.of(Searcher.open(args.index))
+        inspector = Inspector.of(Searcher.open(args.index, args.model))
     else:
         inspector = Inspector(args.model)
     shown_as_text = args.format == "text" or (args.format == "auto" and sys.stdout.isatty())
     if args.document is not None:
         pair = inspector.pair(text, args.document, top=args.top)
-        print(readable_pair(pair) if shown_as_text else json.dumps(pair.to_dict(), ensure_ascii=False))
+        print(readable_pair(pair) if shown_as_text else _json(pair.to_dict()))
         return
     found = inspector.inspect(text, top=args.top)
-    print(readable(found) if shown_as_text else json.dumps(found.to_dict(), ensure_ascii=False))
+    print(readable(found) if shown_as_text else _json(found.to_dict()))
+
+
+def _json(content: Any) -> str:
+    return sayable(json.dumps(content, ensure_ascii=False))

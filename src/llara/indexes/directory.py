@@ -9,7 +9,7 @@ from typing import get_args
 
 from llara.errors import ConfigError, InputError
 from llara.files import atomic_directory, check_output
-from llara.indexes import stored
+from llara.indexes import stored, updates
 from llara.indexes.base import Backend, Change, Index, IndexManifest, Kind
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
@@ -33,6 +33,7 @@ def build_index(
     uri: str | None = None,
     collection: str | None = None,
     words: Sequence[Words] = (),
+    model: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Build an index directory from the vectors directory of ``llara encode``; returns ``out``.
@@ -45,11 +46,15 @@ def build_index(
             read from the environment variable MILVUS_TOKEN.
         collection: the collection's name in Milvus; by default made of the name of ``out``.
         words: what else to search by: ``bm25``, and ``lexical``, the words that the vectors hold; of faiss.
+        model: where the model that made the vectors is now, whose output head ``lexical`` needs; by default
+            where it was.
 
     Raises:
         ConfigError: there is no such kind, or its settings do not fit.
         InputError: ``vectors`` is not a complete vectors directory of documents.
-        OutputError: ``out`` or the collection exists (without ``overwrite``), or cannot be written.
+        ModelError: ``lexical`` is wanted, and the model is not there or has changed.
+        OutputError: ``out`` or the collection exists (without ``overwrite``) or is being updated, or cannot
+            be written.
     """
     for name, value, known in (("kind", kind, get_args(Kind)), ("backend", backend, get_args(Backend))):
         if value not in known:
@@ -60,7 +65,7 @@ def build_index(
         raise ConfigError(f"--{words[0]} is for --backend faiss; Milvus keeps no words here")
     check_output(out, overwrite=overwrite)
     source = VectorSource(vectors)
-    check_words(words, source)
+    check_words(words, source, model)
     chosen = _chosen(kind, settings).resolved(source.count, source.dimension)
     made = source.manifest
     if backend == "milvus":
@@ -81,13 +86,13 @@ def build_index(
         uri=uri,
         collection=collection,
     )
-    with atomic_directory(out, overwrite=overwrite) as directory:
+    with updates.unchanging(out), atomic_directory(out, overwrite=overwrite) as directory:
         if backend == "milvus":
             milvus.build(source, directory, manifest, chosen, overwrite=overwrite)
             if uri is None:
                 milvus.release(out)  # what is there and open in this process is replaced
         else:
-            stored.build(source, directory, manifest, chosen, words)
+            updates.build(source, directory, manifest, chosen, words, model)
         (directory / MANIFEST).write_text(stored.as_json(manifest, _FORMAT), encoding="utf-8")
     return out
 
@@ -111,8 +116,11 @@ def open_index(directory: Path, *, settings: Sequence[str] = ()) -> Index:
     return StoredIndex.open(directory, manifest, found)
 
 
-def add_to_index(directory: Path, vectors: Path) -> Change:
+def add_to_index(directory: Path, vectors: Path, *, model: str | None = None) -> Change:
     """Add the documents of a vectors directory; one whose id is there takes the other's place.
+
+    Args:
+        model: where the model that made the vectors is now, see ``build_index``.
 
     Raises:
         InputError: either is not a complete directory, or the vectors are another model's.
@@ -135,7 +143,7 @@ def add_to_index(directory: Path, vectors: Path) -> Change:
         from llara.indexes import milvus
 
         return milvus.add(directory, manifest, source)
-    return stored.add(directory, manifest, found, source)
+    return updates.add(directory, manifest, found, source, model)
 
 
 def delete_from_index(directory: Path, ids: Sequence[str]) -> Change:
@@ -150,7 +158,7 @@ def delete_from_index(directory: Path, ids: Sequence[str]) -> Change:
         from llara.indexes import milvus
 
         return milvus.delete(directory, manifest, ids)
-    return stored.delete(directory, ids)
+    return updates.delete(directory, ids)
 
 
 def _chosen(kind: Kind, settings: IndexSettings | Sequence[str] | None) -> IndexSettings:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ NULL); CREATE TABLE metadata (position INTEGER PRIMARY KEY, metadata TEXT NOT NU
 (position INTEGER PRIMARY KEY); CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _SECONDS_TO_WAIT = 30
-_IDS_AT_ONCE = 10_000
+_IDS_AT_ONCE = 10_000  # parameters of a statement; not JSON, which SQLite cuts at U+0000
 _MOST_PARAMETERS = 30_000  # of a statement; SQLite's own limit is 32,766
 
 
@@ -59,6 +60,7 @@ class Documents:
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self._path = path
+        self._one_at_a_time = threading.RLock()
         with self._reading():
             # Writable if the disk is: who opens a file that a killed update left must be able to roll it
             # back.
@@ -74,6 +76,22 @@ class Documents:
             if path.stat().st_size < page * pages:
                 raise sqlite3.DatabaseError(f"{path.stat().st_size} bytes, expected {page * pages}")
             self.facts = self._read_facts()
+
+    def version(self) -> int:
+        """A number that another process's update changes."""
+        (version,) = self._rows("PRAGMA data_version")[0]
+        return int(version)
+
+    def snapshot(self) -> tuple[Facts, np.ndarray]:
+        """The facts, and the positions that are gone (int64, in order), of one moment."""
+        with self._reading(), self._one_at_a_time:
+            self._connection.execute("BEGIN")
+            try:
+                facts = self._read_facts()
+                gone = self._rows("SELECT position FROM deleted ORDER BY position")
+            finally:
+                self._connection.execute("COMMIT")
+        return facts, np.array(gone, np.int64).reshape(-1)
 
     @classmethod
     def create(cls, path: Path, tables: Iterable[pa.Table], facts: Facts) -> None:
@@ -103,6 +121,7 @@ class Documents:
         Raises:
             OutputError: another update is running, or the file cannot be written.
         """
+        found = path.stat().st_ino if path.exists() else None
         documents = cls(path, writable=True)
         connection = documents._connection
         try:
@@ -111,6 +130,8 @@ class Documents:
                 connection.execute("PRAGMA busy_timeout = 0")
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(f"PRAGMA busy_timeout = {1000 * _SECONDS_TO_WAIT}")
+                if path.stat().st_ino != found:
+                    raise OutputError(f"{path.parent} was built anew just now; run the update again")
                 documents.facts = documents._read_facts()
                 yield documents
                 connection.execute("COMMIT")
@@ -140,16 +161,10 @@ class Documents:
         wanted = list(dict.fromkeys(ids))
         found: dict[str, int] = {}
         for start in range(0, len(wanted), _IDS_AT_ONCE):
-            rows = self._rows(
-                "SELECT id, position FROM documents WHERE id IN (SELECT value FROM json_each(?))",
-                json.dumps(wanted[start : start + _IDS_AT_ONCE]),
-            )
-            found.update(rows)
+            some = wanted[start : start + _IDS_AT_ONCE]
+            places = ",".join("?" * len(some))
+            found.update(self._rows(f"SELECT id, position FROM documents WHERE id IN ({places})", *some))
         return dict(sorted(found.items(), key=lambda pair: pair[1]))
-
-    def deleted(self) -> np.ndarray:
-        """Positions that are gone, int64, in order."""
-        return np.array(self._rows("SELECT position FROM deleted ORDER BY position"), np.int64).reshape(-1)
 
     def matching(self, where: str) -> np.ndarray:
         """Positions whose documents match a filter, int64, in order. Reads the metadata of all documents.
@@ -205,6 +220,10 @@ class Documents:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
+            if _is_busy(error):
+                raise InputError(
+                    f"{self._path.parent} is being updated by another process; try again"
+                ) from error
             raise InputError(
                 f"{self._path} is missing or damaged ({error}); build the index again with llara index"
             ) from error
@@ -242,8 +261,14 @@ def _writing(path: Path) -> Iterator[None]:
             "told apart"
         ) from error
     except sqlite3.Error as error:
-        if "locked" in str(error):
+        if _is_busy(error):
             raise OutputError(
-                f"{path.parent} is being updated by another process; try again later"
+                f"{path.parent} is being updated or searched by another process; try again later"
             ) from error
         raise OutputError(f"cannot write {path}: {error}") from error
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether another process holds the file."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

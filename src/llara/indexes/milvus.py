@@ -38,6 +38,7 @@ __all__ = ["MilvusIndex", "add", "build", "check_kind", "collection_name", "dele
 
 TOKEN = "MILVUS_TOKEN"  # the name of the environment variable
 _LITE = "milvus.db"
+_MADE_BY = "llara, model "  # and its fingerprint: a collection's description
 _MOST_BYTES = 65_535  # of a text in Milvus
 _MOST_HITS = 16_384  # of a search
 _IDS_AT_ONCE = 1000
@@ -132,7 +133,8 @@ def build(
     """
     client = _client(directory, manifest)
     name = manifest.collection
-    new = replace(manifest, collection=f"{name}_new")  # what is there is searched until this one is whole
+    # What is there is searched until this one is whole; nobody else has such a name.
+    new = replace(manifest, collection=f"{name}_building_{_digest(f'{directory.parent.resolve()}/{name}')}")
     try:
         with _talking(manifest, OutputError):
             if client.has_collection(name) and not overwrite:
@@ -221,14 +223,19 @@ def collection_name(out: Path) -> str:
     'llara_my_index_2_28989227'
     """
     place = out.resolve()
-    digest = hashlib.blake2b(str(place).encode(), digest_size=4).hexdigest()
-    return "llara_" + re.sub(r"\W", "_", place.name, flags=re.ASCII) + f"_{digest}"
+    return "llara_" + re.sub(r"\W", "_", place.name, flags=re.ASCII) + f"_{_digest(str(place))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def _create(client: Any, manifest: IndexManifest, settings: IndexSettings) -> None:
     from pymilvus import DataType, MilvusClient
 
-    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema = MilvusClient.create_schema(
+        auto_id=False, enable_dynamic_field=False, description=f"{_MADE_BY}{manifest.fingerprint}"
+    )
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=_MOST_BYTES)
     schema.add_field("title", DataType.VARCHAR, max_length=_MOST_BYTES)
     schema.add_field("text", DataType.VARCHAR, max_length=_MOST_BYTES)
@@ -317,6 +324,12 @@ def _existing(path: Path, manifest: IndexManifest) -> Any:
                 f"there is no collection {manifest.collection} at {manifest.uri or path / _LITE}; "
                 "build it again with llara index"
             )
+        made_by = client.describe_collection(manifest.collection).get("description", "")
+    if made_by.startswith(_MADE_BY) and made_by != f"{_MADE_BY}{manifest.fingerprint}":
+        raise InputError(
+            f"the collection {manifest.collection} holds vectors of another model than {path} says: a build "
+            "was stopped, or another index has its name; build it again with llara index"
+        )
     return client
 
 

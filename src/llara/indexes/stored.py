@@ -1,4 +1,4 @@
-"""Index directories of faiss: the vectors' files, the documents, and how both change together.
+"""Index directories of faiss, opened: the vectors' files and the documents, as the last update left them.
 
 manifest.json      kind and settings, and which model the vectors came from; it never changes
 documents.sqlite   the documents, and which vectors count (``llara.indexes.documents``)
@@ -8,9 +8,9 @@ documents.sqlite   the documents, and which vectors count (``llara.indexes.docum
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,6 @@ import numpy as np
 from llara.corpus import Document
 from llara.errors import ConfigError, InputError
 from llara.indexes.base import (
-    Change,
-    Files,
     Found,
     IndexManifest,
     Kind,
@@ -43,10 +41,10 @@ from llara.indexes.settings import (
     IvfSq8Settings,
     Sq8Settings,
 )
-from llara.indexes.source import VectorSource
-from llara.indexes.words import Words, best, extend_words, open_words, write_words
+from llara.indexes.words import Words, best, open_words
+from llara.lexical import WordIndex
 
-__all__ = ["KINDS", "StoredIndex", "add", "build", "delete"]
+__all__ = ["DOCUMENTS", "KINDS", "StoredIndex", "as_json", "opened", "search_settings", "settings_of"]
 
 KINDS: dict[Kind, tuple[type[VectorIndex], type[IndexSettings]]] = {
     "exact": (ExactIndex, ExactSettings),
@@ -58,28 +56,43 @@ KINDS: dict[Kind, tuple[type[VectorIndex], type[IndexSettings]]] = {
     "binary": (BinaryIndex, BinarySettings),
 }
 
-_DOCUMENTS = "documents.sqlite"
+DOCUMENTS = "documents.sqlite"
 _FEW = 4096  # so many vectors that a filter lets pass are compared one by one, whatever the kind
 _DOCUMENTS_AT_ONCE = 10_000
 
 
-class StoredIndex:
-    """An opened index directory: an ``Index``, with positions, vectors and documents for who needs them."""
+@dataclass(frozen=True)
+class _State:
+    """What an update left; a search reads one state from its beginning to its end.
 
-    def __init__(self, path: Path, manifest: IndexManifest, index: VectorIndex, documents: Documents) -> None:
+    Attributes:
+        live: bool [rows], which positions hold a document still; None if all do.
+        version: of documents.sqlite, see ``Documents.version``.
+    """
+
+    facts: Facts
+    index: VectorIndex
+    live: np.ndarray | None
+    words: Mapping[Words, WordIndex]
+    version: int
+
+
+class StoredIndex:
+    """An opened index directory: an ``Index``, with positions, vectors and documents for who needs them.
+
+    A search sees what updates of other processes have added and deleted before it. A directory that was built
+    anew is another index: who has the old one open goes on with that.
+    """
+
+    def __init__(self, path: Path, manifest: IndexManifest, settings: IndexSettings) -> None:
         self.path = path
         self.manifest = manifest
-        self.index = index
-        self._documents = documents
-        deleted = documents.deleted()
-        deleted = deleted[deleted < len(index)]
-        self.num_deleted = len(deleted)  # positions that hold no document any more: deleted, or replaced
-        self._live: np.ndarray | None = None
-        if self.num_deleted:
-            self._live = np.ones(len(index), dtype=bool)
-            self._live[deleted] = False
-        self._last_filter: tuple[str, np.ndarray] | None = None
-        self._words = open_words(path, documents.facts.files)
+        self._settings = settings
+        self._device: str | None = None
+        self._documents = Documents(path / DOCUMENTS)
+        self._updating = threading.Lock()
+        self._last_filter: tuple[int, str, np.ndarray] | None = None
+        self._last = self._read(None)
 
     @classmethod
     def open(cls, path: Path, manifest: IndexManifest, settings: IndexSettings) -> StoredIndex:
@@ -88,11 +101,22 @@ class StoredIndex:
         Raises:
             InputError: a file is missing or damaged.
         """
-        documents = Documents(path / _DOCUMENTS)
-        return cls(path, manifest, _opened(path, manifest, settings, documents.facts), documents)
+        return cls(path, manifest, settings)
+
+    @property
+    def index(self) -> VectorIndex:
+        """The vectors, by position."""
+        return self._state().index
+
+    @property
+    def num_deleted(self) -> int:
+        """Positions that hold no document any more: deleted, or replaced."""
+        live = self._state().live
+        return 0 if live is None else int(np.count_nonzero(~live))
 
     def __len__(self) -> int:
-        return len(self.index) - self.num_deleted
+        state = self._state()
+        return len(state.index) if state.live is None else int(np.count_nonzero(state.live))
 
     def close(self) -> None:
         """Close the file of documents; vectors are unmapped when the last who uses them has ended."""
@@ -100,8 +124,39 @@ class StoredIndex:
 
     def use_device(self, device: str) -> None:
         """Search on a torch device, if this kind can: the exact index."""
-        if isinstance(self.index, ExactIndex):
-            self.index.use_device(device)
+        self._device = device
+        index = self._state().index
+        if isinstance(index, ExactIndex):
+            index.use_device(device)
+
+    def _state(self) -> _State:
+        """What the last update left; read anew where there was one since."""
+        if self._documents.version() != self._last.version:
+            with self._updating:
+                if self._documents.version() != self._last.version:
+                    self._last = self._read(self._last)
+        return self._last
+
+    def _read(self, last: _State | None) -> _State:
+        """The state on disk. An update may remove files between their names and their opening: once more."""
+        while True:
+            version = self._documents.version()
+            facts, deleted = self._documents.snapshot()
+            live = None
+            if len(deleted):
+                live = np.ones(facts.rows, dtype=bool)
+                live[deleted] = False
+            try:
+                if last is None or last.facts != facts:
+                    index = opened(self.path, self.manifest, self._settings, facts)
+                    if self._device is not None and isinstance(index, ExactIndex):
+                        index.use_device(self._device)
+                else:
+                    index = last.index
+                return _State(facts, index, live, open_words(self.path, facts.files, live), version)
+            except InputError:
+                if self._documents.version() == version:
+                    raise
 
     def search(self, vectors: np.ndarray, k: int, *, where: str | None = None) -> list[list[Found]]:
         """See ``Index.search``."""
@@ -111,7 +166,7 @@ class StoredIndex:
     @property
     def words(self) -> tuple[Words, ...]:
         """By which words it can be searched."""
-        return tuple(self._words)
+        return tuple(self._state().words)
 
     def search_words(
         self, words: Words, queries: Sequence[str], k: int, *, where: str | None = None
@@ -122,12 +177,13 @@ class StoredIndex:
             ConfigError: the filter is not one.
             InputError: the index was built without such words.
         """
-        if words not in self._words:
+        state = self._state()
+        if words not in state.words:
             raise InputError(
                 f"the index {self.path} was built without {words}; build it again with llara index --{words}"
             )
-        allowed = self._mask(where)
-        return self._found([best(self._words[words].scores(query), k, allowed) for query in queries])
+        allowed = self._mask(where, state)
+        return self._found([best(state.words[words].scores(query), k, allowed) for query in queries])
 
     def _found(self, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[list[Found]]:
         """The documents at each row's positions with its scores; those deleted since are left out."""
@@ -150,11 +206,12 @@ class StoredIndex:
 
         Where few documents pass the filter, all of them are compared, whatever the kind.
         """
-        queries = check_queries(vectors, self.index.dimension)
-        allowed = self._mask(where)
+        state = self._state()
+        queries = check_queries(vectors, state.index.dimension)
+        allowed = self._mask(where, state)
         if allowed is not None and np.count_nonzero(allowed) <= _FEW:
-            return search_among(queries, np.flatnonzero(allowed), k, self.index.vectors)
-        return self.index.search(queries, k, allowed=allowed)
+            return search_among(queries, np.flatnonzero(allowed), k, state.index.vectors)
+        return state.index.search(queries, k, allowed=allowed)
 
     def documents(self, positions: Iterable[int]) -> list[Document]:
         """The documents at ``positions``, in that order.
@@ -186,72 +243,19 @@ class StoredIndex:
         """Where the documents of these ids are; an id that is not there is left out."""
         return self._documents.positions(ids)
 
-    def _mask(self, where: str | None) -> np.ndarray | None:
+    def _mask(self, where: str | None, state: _State) -> np.ndarray | None:
         """Which positions may be found, bool [rows]; None if all may. The last filter's is kept."""
         if where is None:
-            return self._live
+            return state.live
         last = self._last_filter  # once: other threads may be searching with other filters
-        if last is None or last[0] != where:
-            mask = np.zeros(len(self.index), dtype=bool)
+        if last is None or last[:2] != (state.version, where):
+            mask = np.zeros(len(state.index), dtype=bool)
             matching = self._documents.matching(where)
-            mask[matching[matching < len(mask)]] = (
-                True  # what was added since this was opened is not known here
-            )
-            if self._live is not None:
-                mask &= self._live
-            self._last_filter = last = (where, mask)
-        return last[1]
-
-
-def build(
-    source: VectorSource,
-    directory: Path,
-    manifest: IndexManifest,
-    settings: IndexSettings,
-    words: Sequence[Words] = (),
-) -> None:
-    """Write the vectors' files, the words and the documents of a new index into ``directory``.
-
-    Raises:
-        InputError: a shard is damaged, or an id occurs twice.
-        OutputError: the disk is full or read-only.
-    """
-    files = KINDS[manifest.kind][0].create(directory, source, settings, 1)
-    files |= write_words(directory, source, words, 1)
-    Documents.create(directory / _DOCUMENTS, source.texts(), Facts(source.count, 1, files))
-
-
-def add(path: Path, manifest: IndexManifest, settings: IndexSettings, source: VectorSource) -> Change:
-    """Add documents; one whose id is there takes the other's place.
-
-    Raises:
-        InputError: the index or a shard is damaged.
-        OutputError: another update is running, or the disk is full or read-only.
-    """
-    with Documents.updating(path / _DOCUMENTS) as documents:
-        before = documents.facts
-        index = _opened(path, manifest, settings, before)
-        number = before.number + 1
-        with _cleaned(path, before.files, number):
-            files = index.extend(path, source, number)
-            files |= extend_words(path, before.files, source, number)
-            facts = Facts(before.rows + source.count, number, files)
-            replaced = documents.add(source.texts(), facts)
-    _remove(path, set(before.files.values()) - set(files.values()))
-    return Change(added=source.count - replaced, replaced=replaced)
-
-
-def delete(path: Path, ids: Sequence[str]) -> Change:
-    """Remove documents by id. Their vectors stay in the files and are not found any more.
-
-    Raises:
-        InputError: the index is damaged.
-        OutputError: another update is running, or the disk is full or read-only.
-    """
-    wanted = list(dict.fromkeys(ids))
-    with Documents.updating(path / _DOCUMENTS) as documents:
-        deleted = documents.delete(wanted)
-    return Change(deleted=deleted, missing=len(wanted) - deleted)
+            mask[matching[matching < len(mask)]] = True  # an update may have come between
+            if state.live is not None:
+                mask &= state.live
+            self._last_filter = last = (state.version, where, mask)
+        return last[2]
 
 
 def search_settings(settings: IndexSettings, overrides: Sequence[str]) -> IndexSettings:
@@ -289,28 +293,17 @@ def settings_of(manifest: IndexManifest, path: Path) -> IndexSettings:
         raise InputError(f"{path} is damaged: {error}; build it again with llara index") from error
 
 
-def _opened(path: Path, manifest: IndexManifest, settings: IndexSettings, facts: Facts) -> VectorIndex:
+def opened(path: Path, manifest: IndexManifest, settings: IndexSettings, facts: Facts) -> VectorIndex:
+    """The vectors that count.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
     try:
         kind = KINDS[manifest.kind][0]
         return kind.open(path, facts.files, facts.rows, manifest.dimension, settings)
     except KeyError as error:
         raise InputError(f"{path} is damaged: no file of {error}; build it again with llara index") from error
-
-
-@contextmanager
-def _cleaned(path: Path, kept: Files, number: int) -> Iterator[None]:
-    """Remove the files of update ``number`` if it fails."""
-    try:
-        yield
-    except BaseException:
-        _remove(path, {each.name for each in path.glob(f"*-{number}.*")} - set(kept.values()))
-        raise
-
-
-def _remove(path: Path, names: set[str]) -> None:
-    for name in names:
-        with suppress(OSError):
-            (path / name).unlink()
 
 
 def as_json(manifest: IndexManifest, format_: str) -> str:

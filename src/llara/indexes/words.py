@@ -6,7 +6,7 @@ text is encoded again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,6 +17,7 @@ from llara.encode import document_text
 from llara.errors import ConfigError, InputError, OutputError
 from llara.indexes.source import VectorSource
 from llara.lexical import Bm25Index, LexicalIndex, WordIndex, count_words
+from llara.made_by import same_model
 from llara.postings import Postings
 
 if TYPE_CHECKING:
@@ -29,11 +30,15 @@ Words = Literal["bm25", "lexical"]
 _TEXTS_AT_ONCE = 1_000
 
 
-def check_words(words: Sequence[Words], source: VectorSource) -> None:
+def check_words(words: Iterable[Words], source: VectorSource, model: str | None = None) -> None:
     """Whether such words can be had of these vectors.
+
+    Args:
+        model: where the model that made the vectors is now; by default where it was.
 
     Raises:
         ConfigError: there is no such kind, or the vectors are cut or binary, and hold no words.
+        ModelError: lexical vectors are wanted, and the model is not there or has changed.
     """
     made = source.manifest
     for name in words:
@@ -45,9 +50,13 @@ def check_words(words: Sequence[Words], source: VectorSource) -> None:
             f"{made.model_dimension} numbers, and words are read from whole ones; encode without "
             "--dimensions and --dtype binary, or build the index without --lexical"
         )
+    if "lexical" in words:
+        same_model(str(source.directory), made.model, made.fingerprint, model)
 
 
-def write_words(directory: Path, source: VectorSource, words: Sequence[Words], number: int) -> dict[str, str]:
+def write_words(
+    directory: Path, source: VectorSource, words: Sequence[Words], number: int, model: str | None = None
+) -> dict[str, str]:
     """Write the words of a new index; returns the names of the files.
 
     Raises:
@@ -55,37 +64,49 @@ def write_words(directory: Path, source: VectorSource, words: Sequence[Words], n
         ModelError: lexical vectors are wanted, and the model is not where it was.
         OutputError: the disk is full or read-only.
     """
-    return {name: _write(_postings(name, source), directory, name, number) for name in words}
+    files: dict[str, str] = {}
+    for name in words:
+        found = _postings(name, source, model)
+        if not found.lengths.any():
+            raise InputError(
+                f"{source.directory}: not one word in {len(found):,} documents; nothing to search by"
+            )
+        files[name] = _write(found, directory, name, number)
+    return files
 
 
 def extend_words(
-    directory: Path, files: Mapping[str, str], source: VectorSource, number: int
+    directory: Path, files: Mapping[str, str], source: VectorSource, number: int, model: str | None = None
 ) -> dict[str, str]:
     """Write the words of an index with ``source`` behind its documents; the files it has stay good.
 
     Memory: the postings of both.
+
+    Raises: as ``check_words``.
     """
-    return {
-        name: _write(
-            Postings.open(directory / files[name]).followed_by(_postings(name, source)),
-            directory,
-            name,
-            number,
-        )
-        for name in get_args(Words)
-        if name in files
-    }
+    held: list[Words] = [name for name in get_args(Words) if name in files]
+    check_words(held, source, model)
+    extended: dict[str, str] = {}
+    for name in held:
+        both = Postings.open(directory / files[name]).followed_by(_postings(name, source, model))
+        extended[name] = _write(both, directory, name, number)
+    return extended
 
 
-def open_words(directory: Path, files: Mapping[str, str]) -> dict[Words, WordIndex]:
+def open_words(directory: Path, files: Mapping[str, str], live: np.ndarray | None) -> dict[Words, WordIndex]:
     """What of it an index has, opened.
+
+    Args:
+        live: bool [N], which documents count; None if all do.
 
     Raises:
         InputError: a file is missing or damaged.
     """
     kinds: dict[Words, Any] = {"bm25": Bm25Index, "lexical": LexicalIndex}
     return {
-        name: kind(Postings.open(directory / files[name])) for name, kind in kinds.items() if name in files
+        name: kind(Postings.open(directory / files[name]), live=live)
+        for name, kind in kinds.items()
+        if name in files
     }
 
 
@@ -108,23 +129,17 @@ def best(scores: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.nda
     return scores[order], order
 
 
-def _postings(name: Words, source: VectorSource) -> Postings:
+def _postings(name: Words, source: VectorSource, model: str | None) -> Postings:
     separator = source.manifest.title_separator
     if name == "bm25":
-        found = count_words(text for table in source.texts() for text in _texts(table, separator))
-    else:
-        found = Postings.build(_lexical(source, separator))
-    if not found.lengths.any():
-        raise InputError(
-            f"{source.directory}: not one word in {len(found):,} documents; nothing to search by"
-        )
-    return found
+        return count_words(text for table in source.texts() for text in _texts(table, separator))
+    return Postings.build(_lexical(source, separator, model or source.manifest.model))
 
 
-def _lexical(source: VectorSource, separator: str | None) -> Iterator[dict[str, float]]:
+def _lexical(source: VectorSource, separator: str | None, model: str) -> Iterator[dict[str, float]]:
     from llara.words import WordHead
 
-    head = WordHead.of(source.manifest.model)
+    head = WordHead.of(model)
     for vectors_ND, table in source.batches(_TEXTS_AT_ONCE):
         yield from head.lexical(_texts(table, separator), vectors_ND)
 

@@ -20,8 +20,8 @@ from llara.lexicon import common_words, read_lexicon, vocabulary_words
 from llara.model import load_tokenizer, read_facts
 from llara.prompts import Prompts, Task
 from llara.search import Searcher
-from llara.terms import Analyzer
-from llara.words import WORD, WordHead
+from llara.terms import WORD, Analyzer
+from llara.words import WordHead
 
 __all__ = ["Inspector"]
 

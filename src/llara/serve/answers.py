@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from pydantic import TypeAdapter, ValidationError
 
 from llara.serve.errors import ApiError, from_validation
+from llara.unicode import sayable
 
 if TYPE_CHECKING:
     from llara.serve.engine import Engine
@@ -54,10 +55,7 @@ def _parse(adapter: TypeAdapter[Any], body: bytes) -> Any:
 def as_json(content: Any) -> bytes:
     """UTF-8. Half a surrogate pair, which JSON can say in metadata and UTF-8 cannot, becomes U+FFFD."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode("utf-8")
+    return sayable(text).encode("utf-8")
 
 
 def json_response(content: Any | bytes) -> Response:
