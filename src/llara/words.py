@@ -95,24 +95,27 @@ class WordHead:
         return found
 
     def _terms_of(self, word: str) -> list[str]:
-        if word not in self._terms:
+        found = self._terms.get(word)
+        if found is None:
+            found = self._analyze(word)
             if len(self._terms) >= _KNOWN_WORDS:
-                self._terms.clear()
-            self._terms[word] = self._analyze(word)
-        return self._terms[word]
+                self._terms = {}  # a new one: other threads may be reading the old
+            self._terms[word] = found
+        return found
 
     def _token_ids(self, words: Iterable[str]) -> list[list[int]]:
         """Each word's tokens as they are within a text, behind a blank."""
         wanted = list(words)
-        new = [word for word in dict.fromkeys(wanted) if word not in self._ids]
-        if len(self._ids) + len(new) > _KNOWN_WORDS:
-            self._ids.clear()
+        known = self._ids
+        new = [word for word in dict.fromkeys(wanted) if word not in known]
+        if len(known) + len(new) > _KNOWN_WORDS:
+            known = self._ids = {}  # a new one: other threads may be reading the old
             new = list(dict.fromkeys(wanted))
         if new:
             first = len(self._before)
             together = self._tokenized([f"a {word}" for word in new])
-            self._ids.update(zip(new, (ids[first:] for ids in together), strict=True))
-        return [self._ids[word] for word in wanted]
+            known.update(zip(new, (ids[first:] for ids in together), strict=True))
+        return [known[word] for word in wanted]
 
     def _tokenized(self, texts: Sequence[str]) -> list[list[int]]:
         found = self._tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)

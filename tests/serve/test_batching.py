@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -46,10 +47,11 @@ def make_batcher(
     queue_texts: int = 100,
     wait_seconds: float = 0.0,
     expecting: Callable[[int], bool] = lambda _: False,
+    metrics: Metrics | None = None,
 ) -> Batcher:
     return Batcher(
         model.encode,
-        Metrics(),
+        metrics or Metrics(),
         expecting,
         dimension=2,
         batch_tokens=batch_tokens,
@@ -221,6 +223,45 @@ def test_a_thread_can_wait_for_vectors_too():
     model.go.set()
     batcher = make_batcher(model)
     batcher.start()
-    assert batcher.vectors_for_thread(["a", "bb"], [1, 1], "query").tolist() == [[1, 1], [2, 1]]
-    assert batcher.vectors_for_thread([], [], "query").shape == (0, 2)
+    never = threading.Event().is_set
+    assert batcher.vectors_for_thread(["a", "bb"], [1, 1], "query", never).tolist() == [[1, 1], [2, 1]]
+    assert batcher.vectors_for_thread([], [], "query", never).shape == (0, 2)
     batcher.stop()
+
+
+def test_what_a_thread_asked_for_leaves_the_queue_when_nobody_wants_it():
+    model = HandModel()
+    batcher = make_batcher(model)
+    given_up = threading.Event()
+    batcher.start()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(batcher.vectors_for_thread, ["a"], [1], "query", threading.Event().is_set)
+        assert model.begun.wait(20)
+        later = threads.submit(batcher.vectors_for_thread, ["b", "c"], [1, 1], "query", given_up.is_set)
+        given_up.set()
+        with pytest.raises(ApiError, match="nobody waits"):
+            later.result(20)
+        model.go.set()
+        assert first.result(20).tolist() == [[1, 1]]
+    batcher.stop()
+    assert model.batches == [("query", ["a"])]
+
+
+def test_texts_are_counted_as_dropped_where_their_client_left_and_not_where_they_failed():
+    model, metrics = HandModel(), Metrics()
+    batcher = make_batcher(model, batch_tokens=1, metrics=metrics)
+
+    async def play() -> None:
+        batcher.start()
+        first = ask(batcher, ["a"])
+        await begun(model)
+        fails, leaves = ask(batcher, ["bad", "never computed"]), ask(batcher, ["gone"] * 3)
+        await asyncio.sleep(0.01)
+        leaves.cancel()
+        await asyncio.sleep(0.01)
+        model.go.set()
+        await asyncio.gather(first, fails, leaves, return_exceptions=True)
+
+    asyncio.run(play())
+    batcher.stop()
+    assert "llara_dropped_texts_total 3.0" in metrics.exposition().decode()

@@ -149,6 +149,55 @@ def test_all_bodies_together_have_a_size():
     asyncio.run(play())
 
 
+def test_one_clients_bodies_are_a_part_of_all():
+    async def play() -> None:
+        inner = Inner()
+        app = gate(inner)
+        async with client_of(app) as one, client_of(app, address="5.6.7.8") as other:
+            waiting = asyncio.ensure_future(one.post("/", content=b"x" * 1_000))
+            await until(lambda: inner.running == 1)
+            assert code_of(await one.post("/", content=b"x" * 100)) == (429, "too_many_requests")
+            inner.go.set()
+            assert (await other.post("/", content=b"x" * 1_000)).status_code == 200
+            assert (await waiting).status_code == 200
+
+    asyncio.run(play())
+
+
+def test_what_is_announced_and_not_sent_takes_no_room():
+    async def play() -> None:
+        inner = Inner()
+        inner.go.set()
+        app = gate(inner)
+
+        async def nothing() -> Any:
+            await asyncio.sleep(0.1)
+            yield b""
+
+        async with client_of(app) as one, client_of(app, address="5.6.7.8") as other:
+            announced = {"Content-Length": "1000"}
+            waiting = [
+                asyncio.ensure_future(one.post("/", content=nothing(), headers=announced)) for _ in range(2)
+            ]
+            await asyncio.sleep(0.01)
+            assert (await other.post("/", content=b"x" * 1_000)).status_code == 200
+            await asyncio.gather(*waiting)
+
+    asyncio.run(play())
+
+
+def test_only_reading_what_is_open_needs_no_key():
+    async def play() -> None:
+        inner = Inner()
+        inner.go.set()
+        async with client_of(gate(inner, keys=("k" * 20,))) as client:
+            for path in ("/", "/info", "/health", "/page/app.js"):
+                assert code_of(await client.post(path, content=b"x")) == (401, "invalid_api_key")
+        assert inner.running == 0
+
+    asyncio.run(play())
+
+
 def test_an_answer_that_takes_too_long_is_given_up():
     async def play() -> None:
         inner = Inner()

@@ -75,6 +75,36 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_only(visit: Open, served: Serve
     assert visit(failures_expected=True).page.locator("#key").is_visible()
 
 
+def test_a_key_that_no_header_can_carry_is_asked_for_again(visit: Open, served: Served) -> None:
+    served.faults.key = "right"
+    page = visit("?q=sort", failures_expected=True).page
+    page.fill("#key-input", "schlüssel日")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#key[open] [aria-invalid=true]")
+    page.fill("#key-input", "right")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".hit")
+
+
+def test_where_the_browser_keeps_nothing_the_page_works_all_the_same(visit: Open) -> None:
+    one = visit()
+    one.page.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('refused'); } })"
+    )
+    one.page.reload()
+    one.search("timezone")
+    assert one.page.locator(".hit").count() > 0
+
+
+def test_a_query_too_long_for_an_address_is_searched_and_left_out_of_it(visit: Open, served: Served) -> None:
+    one = visit()
+    text = "时区 timezone " * 400
+    one.page.fill("#query", text)
+    one.page.wait_for_selector(".hit")
+    assert served.faults.asked[-1][1].strip() == text.strip()
+    assert len(one.page.evaluate("location.href")) < 4_200
+
+
 def test_without_a_key_the_page_says_so_and_offers_to_enter_one(visit: Open, served: Served) -> None:
     served.faults.key = "right"
     one = visit("?q=sort", failures_expected=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from llara.serve.errors import ApiError
@@ -11,6 +11,8 @@ from llara.serve.metrics import Metrics
 from llara.serve.settings import Limits
 
 __all__ = ["Admission"]
+
+_SHARE = 4  # of all bodies' bytes one client may have one part in so many
 
 
 class Admission:
@@ -23,7 +25,8 @@ class Admission:
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._of_client: Counter[str] = Counter()
-        self._bytes = 0
+        self._bytes_of: Counter[str] = Counter()
+        self._most_bytes = max(limits.body_bytes, limits.bodies_bytes // _SHARE)
         self.in_flight = 0
 
     @contextmanager
@@ -34,13 +37,7 @@ class Admission:
             ApiError: there are too many, of this client (429) or in all (503).
         """
         if self._of_client[client] >= self._limits.client_requests:
-            raise ApiError(
-                429,
-                f"{self._limits.client_requests} requests of this client are being answered, which is all "
-                "that one may have; wait for some of them",
-                "too_many_requests",
-                headers={"Retry-After": "1"},
-            )
+            raise _too_many(f"{self._limits.client_requests} requests of this client are being answered")
         if self.in_flight >= self._limits.requests:
             raise _busy(f"{self._limits.requests} requests are being answered")
         self._of_client[client] += 1
@@ -54,23 +51,41 @@ class Admission:
                 del self._of_client[client]
 
     @contextmanager
-    def body(self, num_bytes: int) -> Iterator[None]:
-        """Account for a body's bytes as long as the block lasts.
+    def body(self, client: str) -> Iterator[Callable[[int], None]]:
+        """Account for a body as long as the block lasts; it yields ``grow(num_bytes)``, called as they come.
 
-        Raises:
-            ApiError: all bodies together are too large.
+        ``grow`` raises ApiError: this client's bodies are too large together (429), or everybody's (503).
         """
-        if self._bytes + num_bytes > self._limits.bodies_bytes:
-            raise _busy("too many large requests are being answered")
-        self._bytes += num_bytes
+        size = 0
+
+        def grow(num_bytes: int) -> None:
+            nonlocal size
+            if self._bytes_of[client] + num_bytes > self._most_bytes:
+                raise _too_many(f"the bodies of this client's requests have over {self._most_bytes} bytes")
+            if self._bytes_of.total() + num_bytes > self._limits.bodies_bytes:
+                raise _busy("too many large requests are being answered")
+            self._bytes_of[client] += num_bytes
+            size += num_bytes
+
         try:
-            yield
+            yield grow
         finally:
-            self._bytes -= num_bytes
+            self._bytes_of[client] -= size
+            if not self._bytes_of[client]:
+                del self._bytes_of[client]
 
     def _change(self, by: int) -> None:
         self.in_flight += by
         self._metrics.in_flight.set(self.in_flight)
+
+
+def _too_many(why: str) -> ApiError:
+    return ApiError(
+        429,
+        f"{why}, which is all that one may have; wait for some of them",
+        "too_many_requests",
+        headers={"Retry-After": "1"},
+    )
 
 
 def _busy(why: str) -> ApiError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from llara.errors import ConfigError, LlaraError
 from llara.serve import embeddings, facts, inspecting, pages, searching
 from llara.serve.bodies import request_bodies
 from llara.serve.engine import Engine
-from llara.serve.errors import ApiError, from_llara
+from llara.serve.errors import ApiError, from_llara, unexpected
 from llara.serve.gate import Gate
 from llara.serve.listening import LOGGER
 from llara.serve.openapi import describe
@@ -30,7 +31,7 @@ def create_app(engine: Engine) -> Gate:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
         yield
-        engine.close()
+        await asyncio.to_thread(engine.close)  # meanwhile requests that were given up leave the queue
 
     app = FastAPI(
         title="llara",
@@ -58,6 +59,7 @@ def create_app(engine: Engine) -> Gate:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(LlaraError, _llara_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
     app.openapi = describe(app, vars(app.state.requests), needs_key=bool(settings.keys))  # type: ignore[method-assign]
     return Gate(app, settings, engine.metrics, engine.admission)
 
@@ -74,6 +76,11 @@ async def _llara_error(_: Request, error: Any) -> Response:
     if not isinstance(error, ConfigError):
         LOGGER.error("%s: %s", type(error).__name__, error)
     return _respond(from_llara(error))
+
+
+async def _unexpected(_: Request, __: Any) -> Response:
+    """A mistake of ours; it is raised again behind this, and the gate logs where it came from."""
+    return _respond(unexpected())
 
 
 async def _http_error(request: Request, error: Any) -> Response:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Batcher"]
 
 _MOST_RETRY_SECONDS = 60
+_LOOK_SECONDS = 0.25  # between two looks of a waiting thread whether anybody still wants its vectors
 
 
 @dataclass(eq=False)
@@ -113,12 +114,27 @@ class Batcher:
         try:
             return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
-            self._drop(job)
+            self._leave(job)
             raise
 
-    def vectors_for_thread(self, texts: Sequence[str], tokens: Sequence[int], role: Role) -> np.ndarray:
-        """The same for a thread, which waits."""
-        return self._enter(texts, tokens, role).future.result()
+    def vectors_for_thread(
+        self, texts: Sequence[str], tokens: Sequence[int], role: Role, given_up: Callable[[], bool]
+    ) -> np.ndarray:
+        """The same for a thread, which waits until somebody has ``given_up``.
+
+        Raises:
+            ApiError: nobody waits for it any more.
+        """
+        while not given_up():
+            job = self._enter(texts, tokens, role)
+            while True:
+                try:
+                    return job.future.result(_LOOK_SECONDS)
+                except TimeoutError:
+                    if given_up():
+                        self._leave(job)
+                        break
+        raise ApiError(503, "nobody waits for this any more", "ending")
 
     def _enter(self, texts: Sequence[str], tokens: Sequence[int], role: Role) -> _Job:
         job = _Job(texts, tokens, role, np.empty((len(texts), self._dimension), dtype=np.float32))
@@ -143,12 +159,19 @@ class Batcher:
             headers={"Retry-After": str(seconds)},
         )
 
-    def _drop(self, job: _Job) -> None:
+    def _leave(self, job: _Job) -> None:
+        """Its client waits no more."""
+        job.future.cancel()
+        self._metrics.dropped_texts.inc(self._drop(job))
+
+    def _drop(self, job: _Job) -> int:
+        """Take a request's waiting texts out of the queue; returns how many there were."""
         with self._changed:
-            if job in self._jobs:
-                self._jobs.remove(job)
-                self._count(-job.num_waiting)
-                self._metrics.dropped_texts.inc(job.num_waiting)
+            if job not in self._jobs:
+                return 0
+            self._jobs.remove(job)
+            self._count(-job.num_waiting)
+            return job.num_waiting
 
     def _count(self, change: int) -> None:
         self._num_texts += change
@@ -199,7 +222,9 @@ class Batcher:
         return pieces
 
     def _compute(self, batch: list[_Piece]) -> None:
-        batch = [piece for piece in batch if not piece[0].future.cancelled()]
+        wanted = [piece for piece in batch if not piece[0].future.cancelled()]
+        self._metrics.dropped_texts.inc(len(batch) - len(wanted))
+        batch = wanted
         if not batch:
             return
         role = batch[0][0].role

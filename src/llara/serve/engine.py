@@ -65,14 +65,16 @@ class _Queued(Encoder):
     def __init__(self, encoder: Encoder, tokens: Tokens, batcher: Batcher) -> None:
         self.model, self.path, self.how = encoder.model, encoder.path, encoder.how
         self._tokens, self._batcher = tokens, batcher
+        self.asked_by = threading.local()  # its given_up: an Event of the request that a thread works for
 
     def encode(self, texts: Sequence[str], *, role: Role, **_: Any) -> np.ndarray:
         """Unit vectors, float32 ``[N, D]``.
 
         Raises:
-            ApiError: the queue is full.
+            ApiError: the queue is full, or nobody waits any more.
         """
-        return self._batcher.vectors_for_thread(texts, self._tokens.count(texts, role), role)
+        given_up = getattr(self.asked_by, "given_up", threading.Event())
+        return self._batcher.vectors_for_thread(texts, self._tokens.count(texts, role), role, given_up.is_set)
 
 
 class Engine:
@@ -107,6 +109,9 @@ class Engine:
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="llara-work")
         self._inspecting = ThreadPoolExecutor(_INSPECTIONS, thread_name_prefix="llara-inspect")
+        self._highlighting = ThreadPoolExecutor(_INSPECTIONS, thread_name_prefix="llara-highlight")
+        self._queued = _Queued(self.encoder, self.tokens, self.batcher)
+        self._given_up: set[threading.Event] = set()  # of the inspections that are running
         self._opening = threading.Lock()
         self._inspector: Inspector | None = None
 
@@ -136,8 +141,11 @@ class Engine:
         self.batcher.start()
 
     def close(self) -> None:
-        """Finish what waits and close the index."""
-        self._inspecting.shutdown()  # first: its texts go through the queue
+        """Finish what waits and close the index; inspections that are still running are given up."""
+        for given_up in list(self._given_up):
+            given_up.set()
+        for pool in (self._inspecting, self._highlighting):  # first: their texts go through the queue
+            pool.shutdown(cancel_futures=True)
         self.batcher.stop()
         self._threads.shutdown()
         if self.searcher is not None:
@@ -200,14 +208,28 @@ class Engine:
         """Whether this model's prompts are known."""
         return self._model_facts["preset"] is not None
 
-    async def inspect(self, function: Callable[[Inspector], T]) -> T:
+    async def inspect(self, function: Callable[[Inspector], T], *, quick: bool = False) -> T:
         """What ``function(inspector)`` gives, in a thread; texts that it encodes wait in the queue like any.
+
+        Args:
+            quick: it encodes nothing, and does not wait for those that do.
 
         Raises:
             ApiError: this model cannot be looked into.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._inspecting, lambda: function(self._opened_inspector()))
+        given_up = threading.Event()
+
+        def run() -> T:
+            self._queued.asked_by.given_up = given_up
+            return function(self._opened_inspector())
+
+        self._given_up.add(given_up)
+        try:
+            pool = self._highlighting if quick else self._inspecting
+            return await asyncio.get_running_loop().run_in_executor(pool, run)
+        finally:
+            given_up.set()
+            self._given_up.discard(given_up)
 
     def _opened_inspector(self) -> Inspector:
         with self._opening:
@@ -216,12 +238,11 @@ class Engine:
         return self._inspector
 
     def _open_inspector(self) -> Inspector:
-        queued = _Queued(self.encoder, self.tokens, self.batcher)
         try:
             if self.searcher is None:
-                return Inspector(self._source, encoder=queued)
+                return Inspector(self._source, encoder=self._queued)
             searcher = copy.copy(self.searcher)
-            searcher.encoder = queued
+            searcher.encoder = self._queued
             return Inspector.of(searcher)
         except ModelError as error:
             raise ApiError(501, f"this model cannot be looked into: {error}", "not_possible") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from llara.errors import ConfigError, InputError, LlaraError
 
-__all__ = ["ApiError", "error_body", "from_llara", "from_validation"]
+__all__ = ["ApiError", "error_body", "from_llara", "from_validation", "unexpected"]
 
 _TYPES = {
     401: "authentication_error",
@@ -55,6 +55,11 @@ def error_body(status: int, message: str, code: str | None = None) -> bytes:
     """
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return json.dumps({"error": {"message": message, "type": kind, "code": code}}).encode()
+
+
+def unexpected() -> ApiError:
+    """What a client is told of a mistake of ours."""
+    return ApiError(500, "something went wrong here; the log says what", "internal")
 
 
 def from_llara(error: LlaraError) -> ApiError:

@@ -11,7 +11,7 @@ import traceback
 from typing import Any
 
 from llara.serve.admission import Admission
-from llara.serve.errors import ApiError
+from llara.serve.errors import ApiError, unexpected
 from llara.serve.intake import App, ClientLeftError, Intake, Message, Receive, Send
 from llara.serve.listening import LOGGER
 from llara.serve.metrics import Metrics
@@ -79,7 +79,7 @@ class Gate:
             await exchange.fail(ending)
         except Exception as error:  # noqa: BLE001 - nothing of it may reach the client
             _log_unexpected(error)
-            await exchange.fail(ApiError(500, "something went wrong here; the log says what", "internal"))
+            await exchange.fail(unexpected())
         finally:
             self._note(scope, exchange.status, time.perf_counter() - started)
 
@@ -89,7 +89,7 @@ class Gate:
             await self._app(scope, receive, exchange.send)
             return
         with self._admission.request(client):
-            await self._intake(scope, receive, exchange.send)
+            await self._intake(scope, receive, exchange.send, client)
 
     def _note(self, scope: Any, status: int, seconds: float) -> None:
         path = _route(scope)

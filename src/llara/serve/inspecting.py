@@ -43,6 +43,7 @@ async def pair(request: Request) -> Response:
         assert engine.searcher is not None
         separator = engine.searcher.stored.manifest.title_separator
         text = document_text(await document_of(engine, body.document_id), separator)
+        text = text[: engine.settings.limits.text_characters]
     else:
         text = body.document
     found = await engine.inspect(lambda inspector: inspector.pair(body.query, text, top=body.top).to_dict())

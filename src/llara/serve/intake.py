@@ -32,35 +32,28 @@ class Intake:
     def __init__(self, app: App, limits: Limits, admission: Admission) -> None:
         self._app, self._limits, self._admission = app, limits, admission
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Answer one request.
+    async def __call__(self, scope: Any, receive: Receive, send: Send, client: str) -> None:
+        """Answer one request of ``client``.
 
         Raises:
             ApiError: the body is too large or too slow, or the answer is.
             ClientLeftError: nobody waits for the answer.
         """
-        size = self._announced(scope)
-        with self._admission.body(size):
-            body = await self._read(receive)
+        announced = header(scope, b"content-length")
+        if announced is not None and announced.isdigit() and int(announced) > self._limits.body_bytes:
+            raise self._too_large()
+        with self._admission.body(client) as grow:
+            body = await self._read(receive, grow)
             if body is None:
                 raise ClientLeftError
-            with self._admission.body(max(0, len(body) - size)):
-                await self._answer(scope, body, receive, send)
-
-    def _announced(self, scope: Any) -> int:
-        """The size that the client announces, in bytes; 0 if it does not."""
-        text = header(scope, b"content-length")
-        size = int(text) if text is not None and text.isdigit() else 0
-        if size > self._limits.body_bytes:
-            raise self._too_large()
-        return size
+            await self._answer(scope, body, receive, send)
 
     def _too_large(self) -> ApiError:
         return ApiError(
             413, f"the body is over {self._limits.body_bytes} bytes, the most that is taken", "too_large"
         )
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, receive: Receive, grow: Callable[[int], None]) -> bytes | None:
         """The body; None if the client leaves before its end."""
         body = bytearray()
         try:
@@ -69,9 +62,11 @@ class Intake:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
-                    body += message.get("body", b"")
-                    if len(body) > self._limits.body_bytes:
+                    part = message.get("body", b"")
+                    if len(body) + len(part) > self._limits.body_bytes:
                         raise self._too_large()
+                    grow(len(part))
+                    body += part
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError as error:

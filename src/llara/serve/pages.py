@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, Response
@@ -36,8 +37,13 @@ async def part(name: str) -> Response:
 
 def _file(name: str) -> Response:
     """A file of the page; ``name`` is compared with what is there, never made into a path."""
-    found = {path.name: path for path in _FOLDER.iterdir()} if _FOLDER.is_dir() else {}
     kind = _KINDS.get(Path(name).suffix)
-    if name not in found or kind is None:
+    content = _files().get(name)
+    if content is None or kind is None:
         raise ApiError(404, "there is no such page", "not_found")
-    return Response(found[name].read_bytes(), headers={"Content-Type": kind, "Cache-Control": "no-cache"})
+    return Response(content, headers={"Content-Type": kind, "Cache-Control": "no-cache"})
+
+
+@cache
+def _files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in _FOLDER.iterdir()} if _FOLDER.is_dir() else {}

@@ -83,7 +83,18 @@ class _Protocol(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._reading is None:
-            self._reading = self.loop.call_later(self.limits.write_seconds, self.transport.abort)
+            self._await_reading()
+
+    def _await_reading(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(self.limits.write_seconds, self._check_reading, left)
+
+    def _check_reading(self, left: int) -> None:
+        """Go on as long as the client takes some of the answer."""
+        if self.transport.get_write_buffer_size() < left:
+            self._await_reading()
+        else:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -107,6 +118,9 @@ class _Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """The same body for bytes that are not HTTP as for everything else."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # the request has been answered already
+            self.transport.close()
+            return
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         body = error_body(400, msg, "invalid_http")
         for event in (

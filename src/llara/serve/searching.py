@@ -77,6 +77,6 @@ async def _highlights(
         vector_1D, _ = await engine.embed([query], engine.searcher.query_role)
     vector_D = vector_1D[0]
     texts = [text for hit in hits for text in (hit.title, hit.text)]
-    spans = await engine.inspect(lambda inspector: inspector.highlights(vector_D, texts))
+    spans = await engine.inspect(lambda inspector: inspector.highlights(vector_D, texts), quick=True)
     rows = [[[span.start, span.end, span.weight] for span in each] for each in spans]
     return [{"title": rows[2 * i], "text": rows[2 * i + 1]} for i in range(len(hits))]

@@ -50,7 +50,7 @@ class Security:
         """
         self._check_host(scope)
         number = self._key_number(scope)
-        if number is None and self._keys and not _is_open(scope["path"]):
+        if number is None and self._keys and not _is_open(scope):
             given = header(scope, b"authorization") is not None
             raise ApiError(
                 401,
@@ -86,5 +86,6 @@ class Security:
         return right.index(True) + 1 if scheme.lower() == b"bearer" and any(right) else None
 
 
-def _is_open(path: str) -> bool:
-    return path in _OPEN or path.startswith(_OPEN_FOLDER)
+def _is_open(scope: Any) -> bool:
+    path: str = scope["path"]
+    return scope["method"] in ("GET", "HEAD") and (path in _OPEN or path.startswith(_OPEN_FOLDER))

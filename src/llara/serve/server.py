@@ -7,16 +7,20 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
 
 from llara.serve.app import create_app
 from llara.serve.engine import Engine
+from llara.serve.listening import LOGGER
 from llara.serve.protocol import patient_protocol
 from llara.serve.settings import ServeSettings
 
 __all__ = ["run_process", "share_cores"]
+
+_OTHER_FILES = 256  # that a process has open besides connections
 
 
 class _Server(uvicorn.Server):
@@ -45,7 +49,7 @@ def run_process(
         LlaraError: the model or the index cannot be loaded.
     """
     engine = Engine.load(settings)
-    limits = settings.limits
+    limits = replace(settings.limits, connections=_affordable(settings.limits.connections))
     config = uvicorn.Config(
         create_app(engine),
         http=patient_protocol(limits),
@@ -60,10 +64,28 @@ def run_process(
     server = _Server(config, on_ready)
     # uvicorn raises the signal again once it has finished; for us that is the regular end.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent, server), daemon=True).start()
     server.run(sockets=[sock])
+
+
+def _affordable(connections: int) -> int:
+    """So many connections as the process may have files open, which it is let have more of if that can be."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return connections
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        LOGGER.warning("%d connections at most, not %d: ulimit -n is %d", allowed // 2, connections, hard)
+        return max(1, allowed // 2)
+    return connections
 
 
 def _end_with(parent: Any, server: uvicorn.Server) -> None:

@@ -3,6 +3,7 @@
 export const TABS = ["read", "match", "memory", "prompt"];
 export const FIRST_K = 10;
 const MOST_K = 100;
+const MOST_CHARACTERS = 4000; // of an address; servers and proxies take twice as much at most
 
 /** The modes of a page without any in its address: dense, a word count, and the two together. */
 export function usualModes(available) {
@@ -36,5 +37,6 @@ export function addressOf(state, available) {
   if (state.inspect) given.set("inspect", "query");
   if ((state.doc !== null || state.inspect) && state.tab !== "read") given.set("tab", state.tab);
   const text = given.toString().replaceAll("%2C", ",");
+  if (text.length > MOST_CHARACTERS && state.q) return addressOf({ ...state, q: "" }, available);
   return text ? `?${text}` : location.pathname;
 }

@@ -4,7 +4,7 @@ const BASE = new URL(".", document.baseURI); // also below a proxy's prefix
 const KEY = "llara-key";
 const PATIENCE_MS = 30_000;
 
-/** kind: gone (no answer), key (401), busy (429), unavailable (503), broken (other 5xx), refused (other 4xx). */
+/** kind: gone (no answer), slow (none within our patience), key (401), busy (429), unavailable (503), broken (other 5xx), refused (other 4xx). */
 export class Failure extends Error {
   constructor(kind, message = "", { status = 0, retryAfter = null } = {}) {
     super(message);
@@ -14,11 +14,36 @@ export class Failure extends Error {
   }
 }
 
+/** The key in sessionStorage; where the browser refuses that, in this page alone. */
+let held = null;
 export const key = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => sessionStorage.setItem(KEY, value),
-  forget: () => sessionStorage.removeItem(KEY),
+  get() {
+    try {
+      return sessionStorage.getItem(KEY);
+    } catch {
+      return held;
+    }
+  },
+  set(value) {
+    held = value;
+    try {
+      sessionStorage.setItem(KEY, value);
+    } catch {
+      // it holds until the page is left
+    }
+  },
+  forget() {
+    held = null;
+    try {
+      sessionStorage.removeItem(KEY);
+    } catch {
+      // it was not there
+    }
+  },
 };
+
+/** Whether a header can carry it. */
+export const isKey = (text) => /^[!-~]+$/.test(text);
 
 const KINDS = { 401: "key", 429: "busy", 503: "unavailable" };
 
@@ -40,7 +65,7 @@ async function ask(path, { body, signal } = {}) {
     answer = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Failure("gone");
+    throw new Failure(error.name === "TimeoutError" ? "slow" : "gone");
   }
   let parsed = null;
   try {
@@ -60,7 +85,7 @@ async function ask(path, { body, signal } = {}) {
 const KEPT = 200;
 const answers = new Map(); // the newest last
 
-/** Ask once; the index does not change under a page, so the back button needs no server. */
+/** Ask once, so that the back button needs no server; what changes in the index is seen by a page loaded anew. */
 async function once(name, request) {
   const known = answers.get(name);
   if (known) {

@@ -1,6 +1,6 @@
 /** The two dialogs: help, and the API key. */
 
-import { key } from "./api.js";
+import { isKey, key } from "./api.js";
 import { $, el } from "./dom.js";
 import { t } from "./language.js";
 
@@ -40,15 +40,18 @@ export function askKey({ wrong, done }) {
     spellcheck: "false",
     required: true,
     "aria-describedby": "key-about",
-    "aria-invalid": wrong,
+    "aria-invalid": wrong ? "true" : null,
   });
   const form = el(
     "form",
     {
       method: "dialog",
       onsubmit: () => {
-        key.set(input.value.trim());
-        done();
+        const given = input.value.trim();
+        if (isKey(given)) {
+          key.set(given);
+          done();
+        } else setTimeout(() => askKey({ wrong: true, done })); // once this one has closed
       },
     },
     el("label", { for: "key-input" }, t("keyLabel")),
