@@ -15,7 +15,7 @@ from llara.files import write_text_atomic
 from llara.report.figures import Points, Value, bars, lines
 
 AVERAGE = "average"
-WAYS = ("un-adapted", "centred", "next-token", "ebar", "ebae", "two-passes", "both")
+WAYS = ("un-adapted", "centred", "next-token", "ebar", "ebae", "both")
 BARS = ("un-adapted", "next-token", "ebar", "ebae", "both")
 NAMES = {
     "centred": "un-adapted, centred",
@@ -89,7 +89,7 @@ def tables(results: Results) -> dict[str, str]:
         found["seconds"] = _seconds(results["seconds_per_step"])
     found["claims"] = _claims(results["comparisons"])
     others = {
-        "steps": r"^(both|ebae)-\d+-steps$",
+        "steps": r"-\d+-steps(, SELF/SELF)?$",
         "own corpus": r"^llara-mini$|-then-on-",
         "settings": r"^settings-",
         "Chinese": r"-zh(, SELF/SELF)?$",
@@ -173,7 +173,7 @@ def _losses(logs: Mapping[str, list[dict[str, float]]]) -> dict[str, dict[str, P
     panels: dict[str, dict[str, Points]] = {}
     for name, log in logs.items():
         way, _, seed = name.rpartition("-")
-        if seed != "1" or way == "two-passes":
+        if seed != "1":
             continue
         for term in ("ebae", "ebar", "lm"):
             points = {entry["step"]: entry[term] for entry in log if term in entry and entry["step"] >= 100}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llara.model import MINI, MINI_BASE
@@ -101,10 +101,10 @@ def settings() -> Iterator[Run]:
         yield Run(f"settings-{name}", None, ("training.seed=1", *overrides), DEVELOPMENT)
 
 
-def steps() -> Iterator[Run]:
+def steps(variants: Sequence[str], numbers: Sequence[int]) -> Iterator[Run]:
     """Quality against the number of steps."""
-    for number in (100, 300):
-        for variant in ("both", "ebae"):
+    for number in numbers:
+        for variant in variants:
             overrides = (f"training.max_steps={number}", "training.seed=1", *VARIANTS[variant])
             yield Run(f"{variant}-{number}-steps", None, overrides, ENGLISH)
 
@@ -141,9 +141,9 @@ def chinese() -> Iterator[Run]:
 
 PARTS: dict[str, Callable[[], list[Run]]] = {
     **{f"english-{seed}": lambda seed=seed: list(english(seed)) for seed in SEEDS},
-    "passes": lambda: [adapted("two-passes", SEEDS[0])],
+    "passes": lambda: list(steps(["two-passes"], [300])),  # beside "both-300-steps"
     "settings": lambda: list(settings()),
-    "steps": lambda: list(steps()),
+    "steps": lambda: list(steps(["both", "ebae"], [100, 300])),
     "target": lambda: list(target()),
     "chinese": lambda: list(chinese()),
 }
