@@ -98,7 +98,7 @@ def test_what_titles_alone_tell_apart_is_one_passage_without_them(
     assert scores(without[0].positive_scores) == [3.0]
     assert scores(without[0].negative_scores) == pytest.approx([0.2])
     said = capsys.readouterr().err
-    assert "same text as another of their query: 5" in said
+    assert "same text as another of their question: 5" in said
     assert "queries left out, as no positive has a text: 1" in said
     with pytest.raises(InputError, match="no query has a positive with a text"):
         build_pairs([[lost]], tmp_path / "nothing", title_separator=None)
@@ -182,9 +182,32 @@ def test_held_out_queries_are_never_drawn() -> None:
 def test_all_queries_of_a_step_come_from_one_source_in_proportion_to_its_queries() -> None:
     steps = SOURCES[order(8000, one_source_batches=True)].reshape(2000, 4)
     assert (steps == steps[:, :1]).all()
-    shares = np.bincount(steps[:, 0]) / 2000
-    # Three standard deviations of a share of 2,000 draws are at most 0.034.
-    assert shares == pytest.approx([0.25, 0.125, 0.625], abs=0.034)
+    assert np.bincount(steps[:, 0]).tolist() == [500, 250, 1250]
+    assert steps[:1000, 0].tolist() != sorted(steps[:1000, 0].tolist())
+
+
+def test_in_an_epoch_of_one_source_batches_every_query_comes_once() -> None:
+    sources = np.repeat([0, 1, 2], [160, 32, 8])
+    drawn = training_order(sources, length=200, step_size=8, one_source_batches=True, seed=1)
+    assert sorted(drawn.tolist()) == list(range(200))
+
+
+def test_with_every_query_held_out_the_error_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"no query is left.*held_out\.queries"):
+        training_order(SOURCES, length=8, step_size=4, excluded=np.arange(len(SOURCES)), seed=1)
+
+
+def test_what_answers_a_question_in_one_example_is_no_negative_of_it_in_another(tmp_path: Path) -> None:
+    again = TrainingExample("q9", "Who purrs?", documents("Kittens do."), documents("A cat.", "Rain."))
+    store = build_pairs([[CATS, DOGS], [again]], tmp_path / "pairs", title_separator=": ")
+    cats, dogs, other = (store[n] for n in range(3))
+    assert set(texts(store, cats.known)) == {"Cats purr.", "A cat.", "Kittens do."}
+    assert cats.known.tolist() == other.known.tolist()
+    assert texts(store, dogs.known) == ["Dog: Dogs bark."]
+    assert texts(store, cats.positives) == ["Cats purr.", "A cat."]
+    assert texts(store, other.negatives) == ["Rain."]
+    assert texts(store, cats.negatives) == ["Dogs bark."]
+    assert scores(dogs.negative_scores) == [0.5, -1.0]
 
 
 @pytest.mark.parametrize("one_source_batches", [False, True])
@@ -216,7 +239,7 @@ def test_steps_are_as_told_or_as_many_as_the_epochs_need() -> None:
 
 
 def test_passages_are_drawn_by_seed_and_position_without_repetition() -> None:
-    example = Example("q", "Q?", np.arange(3), np.arange(10, 20), None, None)
+    example = Example("q", "Q?", np.arange(3), np.arange(10, 20), np.arange(3), None, None)
     first = [draw_passages(example, 4, seed=1, position=p) for p in range(600)]
     again = [draw_passages(example, 4, seed=1, position=p) for p in range(600)]
     for (positive, negatives), (same, same_negatives) in zip(first, again, strict=True):

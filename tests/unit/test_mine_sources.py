@@ -276,7 +276,6 @@ def test_what_cannot_be_mined_is_refused_and_leaves_nothing(retriever, beir, tmp
     cases: list[tuple[type[Exception], str, dict[str, object]]] = [
         (ConfigError, "a model and none is named", {"model": None}),
         (ConfigError, "no data", {"data": []}),
-        (ConfigError, "name one", {"corpus": beir, "index": tmp_path / "index"}),
         (ModelError, "no model", {"model": str(tmp_path / "none")}),
         (InputError, "no such file", {"data": [tmp_path / "none.jsonl"]}),
         (InputError, "first_rank = 13.*12 passages", {"config": MineConfig(first_rank=13)}),

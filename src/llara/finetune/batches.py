@@ -62,7 +62,7 @@ class PairCollator:
                     scores += list(example.negative_scores[negatives])
                 teacher_BG[row, : len(scores)] = torch.tensor(scores)
             queries.append(example.query)
-            known.append(torch.from_numpy(example.positives.copy()))
+            known.append(torch.from_numpy(example.known.copy()))
             blanks = [""] * (ids_BG.shape[1] - len(chosen))
             passages += [self.store.passage(int(number)) for number in chosen] + blanks
         label = {

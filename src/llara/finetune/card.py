@@ -33,7 +33,9 @@ def model_card(training: Mapping[str, Any], *, adapter_only: bool = False) -> st
     """The README of a model that ``finetune`` wrote, from the content of its ``training.json``."""
     settings, log = training["settings"], training["log"]
     losses = [entry["loss"] for entry in log if "loss" in entry]
-    held_out = [entry["held_out"] for entry in log if "held_out" in entry]
+    last_round = max((entry.get("round", 1) for entry in log), default=1)  # whose model this is
+    of_last = [entry for entry in log if entry.get("round", 1) == last_round]
+    held_out = [entry["held_out"] for entry in of_last if "held_out" in entry]
     pairs, lora = settings["pairs"], settings["lora"]
     title = pairs["title_separator"]
     rows = {

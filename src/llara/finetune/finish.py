@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 
 from llara.config import FinetuneConfig
@@ -73,7 +74,10 @@ def write_model(
         if adapter_only:
             _save_adapter(lm, directory)
         else:
-            lm = lm.merge_and_unload() if config.lora.rank else lm
+            if config.lora.rank:
+                if lm.dtype != torch.float32:
+                    lm = lm.to(retriever.stored_dtype)  # before: the sum is rounded once, as it is stored
+                lm = lm.merge_and_unload()
             save_retriever(
                 lm.to(retriever.stored_dtype),
                 retriever.prompts,

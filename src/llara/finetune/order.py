@@ -50,9 +50,9 @@ def training_order(
 ) -> np.ndarray:
     """Numbers of the queries in the order of the run, int64 [length].
 
-    Every source is gone through in a fresh random order again and again. Without weights a source is drawn
-    from in proportion to its queries; without ``one_source_batches`` and weights every pass goes through all
-    queries once.
+    Every source is gone through in a fresh random order again and again. With weights it is drawn by them;
+    without, each source has the share of the run that it has of the queries (with ``one_source_batches`` to
+    a step), so that in an epoch every query comes once.
 
     Args:
         sources: the source of each query, [Q].
@@ -65,6 +65,11 @@ def training_order(
     rng = np.random.default_rng([seed, 2])
     kept = np.setdiff1d(np.arange(len(sources)), np.zeros(0) if excluded is None else excluded)
     num_sources = int(sources.max()) + 1 if len(sources) else 0
+    if length and not len(kept):
+        raise ConfigError(
+            "no query is left to train on: all have the text of one that is held out; set a lower"
+            " held_out.queries"
+        )
     if weights and len(weights) != num_sources:
         raise ConfigError(
             f"pairs.weights has {len(weights)} numbers for {num_sources} training files; give one for each"
@@ -78,7 +83,9 @@ def training_order(
             " held_out.queries"
         )
     shares = np.array(weights or [len(part) for part in members], dtype=np.float64)
-    if one_source_batches:
+    if one_source_batches and not weights:
+        drawn = rng.permutation(_shared_out(length // step_size, shares)).repeat(step_size)
+    elif one_source_batches:
         drawn = rng.choice(num_sources, size=length // step_size, p=shares / shares.sum()).repeat(step_size)
     else:
         drawn = rng.choice(num_sources, size=length, p=shares / shares.sum())
@@ -87,6 +94,18 @@ def training_order(
         places = np.flatnonzero(drawn == source)
         order[places] = _shuffled_passes(part, len(places), rng)
     return order
+
+
+def _shared_out(steps: int, shares: np.ndarray) -> np.ndarray:
+    """So many steps in proportion to the shares, by the largest remainders: the source of each.
+
+    >>> _shared_out(5, np.array([3.0, 1.0])).tolist()
+    [0, 0, 0, 0, 1]
+    """
+    exact = steps * shares / shares.sum()
+    counts = np.floor(exact).astype(np.int64)
+    counts[np.argsort(counts - exact, kind="stable")[: steps - counts.sum()]] += 1
+    return np.repeat(np.arange(len(shares)), counts)
 
 
 def _shuffled_passes(members: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:

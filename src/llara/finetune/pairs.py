@@ -41,6 +41,7 @@ class Example:
     query: str
     positives: np.ndarray  # int64 [P]
     negatives: np.ndarray  # int64 [N]
+    known: np.ndarray  # int64 [K], the positives of all queries with this text
     positive_scores: np.ndarray | None  # float32 [P]
     negative_scores: np.ndarray | None  # float32 [N]
 
@@ -56,6 +57,7 @@ class PairStore:
         self._ends = {
             side: np.concatenate([[0], lists[f"{side}_ends"]]) for side in ("positives", "negatives")
         }
+        self._known, self._known_ends = lists["known"], np.concatenate([[0], lists["known_ends"]])
         self._numbers = {side: lists[side] for side in self._ends}
         self._scores = {side: lists[f"{side}_scores"] for side in self._ends}
 
@@ -74,6 +76,7 @@ class PairStore:
             query=self.queries["text"][index].as_py(),
             positives=numbers["positives"],
             negatives=numbers["negatives"],
+            known=self._known[self._known_ends[index] : self._known_ends[index + 1]],
             positive_scores=scores["positives"],
             negative_scores=scores["negatives"],
         )
@@ -106,6 +109,8 @@ def build_pairs(
 ) -> PairStore:
     """Write the examples of all sources, one source after another, and open them.
 
+    The same question in several examples is one question: what answers it in one is no negative in another.
+
     Args:
         title_separator: what stands between a passage's title and its text; None leaves titles out.
 
@@ -115,6 +120,8 @@ def build_pairs(
     """
     numbers: dict[bytes, int] = {}  # digest of a passage's text -> its number
     source_of: list[int] = []
+    questions: dict[bytes, int] = {}  # digest of a query's text -> its number
+    question_of = array("q")
     sides = {"positives": _Side(), "negatives": _Side()}
     num_left_out = num_without = 0
     with atomic_directory(directory, overwrite=True) as target:
@@ -124,7 +131,7 @@ def build_pairs(
         ):
 
             def number_of(text: str) -> int:
-                digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+                digest = _digest(text)
                 if digest not in numbers:
                     numbers[digest] = len(numbers)
                     passages.add(text)
@@ -143,17 +150,41 @@ def build_pairs(
                         continue
                     queries.add(example.query_id, example.query)
                     source_of.append(source)
+                    question_of.append(questions.setdefault(_digest(example.query), len(questions)))
                     for side, found in zip(sides.values(), kept, strict=True):
                         side.add([number_of(text) for text, _ in found], [score for _, score in found])
         if not source_of:
             raise InputError("no query has a positive with a text; set pairs.title_separator to use titles")
+        sides["known"] = sides["positives"]
+        if len(questions) < len(question_of):
+            sides["known"] = _known(np.array(question_of), sides["positives"])
+            num_left_out += sides["negatives"].remove(sides["known"])
         sides_of = {name: each for key, side in sides.items() for name, each in side.arrays(key).items()}
         np.savez(target / "lists.npz", sources=np.array(source_of, dtype=np.int16), **sides_of)  # type: ignore[arg-type]
     if num_left_out:
-        say(f"passages left out, blank or the same text as another of their query: {num_left_out:,}")
+        say(f"passages left out, blank or the same text as another of their question: {num_left_out:,}")
     if num_without:
         say(f"queries left out, as no positive has a text: {num_without:,}")
     return PairStore(directory)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _known(question_of: np.ndarray, positives: _Side) -> _Side:
+    """For each query the positives of all queries with its text."""
+    per_query = positives.parts()
+    together: dict[int, dict[int, None]] = {}
+    counts = np.bincount(question_of)
+    for question, numbers in zip(question_of.tolist(), per_query, strict=True):
+        if counts[question] > 1:
+            together.setdefault(question, {}).update(dict.fromkeys(numbers.tolist()))
+    known = _Side()
+    for question, numbers in zip(question_of.tolist(), per_query, strict=True):
+        found = list(together[question]) if question in together else numbers.tolist()
+        known.add(found, [math.nan] * len(found))
+    return known
 
 
 def _distinct(
@@ -185,6 +216,22 @@ class _Side:
         self.numbers.extend(numbers)
         self.scores.extend(scores)
         self.ends.append(len(self.numbers))
+
+    def parts(self) -> list[np.ndarray]:
+        """The numbers of each query."""
+        numbers = np.array(self.numbers, dtype=np.int64)
+        return np.split(numbers, np.array(self.ends[:-1], dtype=np.int64))
+
+    def remove(self, known: _Side) -> int:
+        """Take what each query's ``known`` holds out of its numbers; returns how many there were."""
+        kept = _Side()
+        scores = np.split(np.array(self.scores), np.array(self.ends[:-1], dtype=np.int64))
+        for numbers, own, right in zip(self.parts(), scores, known.parts(), strict=True):
+            stays = ~np.isin(numbers, right)
+            kept.add(numbers[stays].tolist(), own[stays].tolist())
+        num_removed = len(self.numbers) - len(kept.numbers)
+        self.numbers, self.scores, self.ends = kept.numbers, kept.scores, kept.ends
+        return num_removed
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         return {

@@ -167,10 +167,12 @@ def _check_negatives(store: PairStore, config: FinetuneConfig) -> None:
             )
 
 
-def held_out_evaluator(store: PairStore, held: np.ndarray, config: FinetuneConfig) -> HeldOut:
+def held_out_evaluator(
+    store: PairStore, held: np.ndarray, config: FinetuneConfig, *, bfloat16: bool
+) -> HeldOut:
     """The held-out queries, and the passages among which they search: theirs, and others drawn at random."""
     examples = [store[int(index)] for index in held]
-    own = sorted({int(number) for example in examples for number in example.positives})
+    own = sorted({int(number) for example in examples for number in example.known})
     others = np.random.default_rng([config.training.seed, 4]).permutation(store.passages.num_rows)
     room = max(0, config.held_out.passages - len(own))
     numbers = own + np.setdiff1d(others, own, assume_unique=True)[:room].tolist()
@@ -178,7 +180,8 @@ def held_out_evaluator(store: PairStore, held: np.ndarray, config: FinetuneConfi
     return HeldOut(
         [example.query for example in examples],
         [store.passage(number) for number in numbers],
-        [[place[int(number)] for number in example.positives] for example in examples],
+        [[place[int(number)] for number in example.known] for example in examples],
         measure=config.held_out.measure,
         batch_size=config.training.grad_cache_texts or 32,
+        bfloat16=bfloat16,
     )

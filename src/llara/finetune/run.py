@@ -32,6 +32,7 @@ from llara.finetune.loss import ContrastiveLoss
 from llara.finetune.order import hold_out, num_steps, training_order
 from llara.finetune.prepare import check_retriever, held_out_evaluator, load_retriever, stored_pairs
 from llara.finetune.trainer import EvaluateLast, FinetuneTrainer
+from llara.model import fingerprint
 from llara.training import (
     StopAfter,
     check_devices,
@@ -102,7 +103,13 @@ def finetune(
     try:
         sources = [str(source) for source in train]
         check_same_run(
-            work, config, resume=resume, model=start, train=sources, split=split, corpus=str(corpus)
+            work,
+            config,
+            resume=resume,
+            model=[start, fingerprint(start)],
+            train=[[source, _size(source)] for source in sources],
+            split=split,
+            corpus=str(corpus),
         )
         for number in range(1, max(1, config.rounds) + 1):
             last = number == max(1, config.rounds)
@@ -186,6 +193,14 @@ def _arguments(
     return SentenceTransformerTrainingArguments(
         **arguments, dataloader_drop_last=True, ddp_find_unused_parameters=False
     )  # nothing is dropped: the order is a whole number of steps
+
+
+def _size(source: str) -> int | None:
+    """Bytes of a file, or of all files of a folder; None if it is neither."""
+    path = Path(source)
+    if path.is_dir():
+        return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    return path.stat().st_size if path.is_file() else None
 
 
 def _mined(
@@ -291,7 +306,7 @@ class _Run:
             loss=ContrastiveLoss(
                 retriever.encoder, config.contrast, grad_cache_texts=training.grad_cache_texts
             ),
-            evaluator=held_out_evaluator(store, held, config) if len(held) else None,
+            evaluator=held_out_evaluator(store, held, config, bfloat16=arguments.bf16) if len(held) else None,
         )
         if training.max_seconds is not None:
             trainer.add_callback(StopAfter(training.max_seconds))

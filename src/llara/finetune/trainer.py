@@ -81,6 +81,7 @@ class HeldOut(BaseEvaluator):
         queries, passages: their texts.
         relevant: for each query, the numbers of its relevant passages.
         measure: as ir_measures names it.
+        bfloat16: compute as the training does, under autocast.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class HeldOut(BaseEvaluator):
         *,
         measure: str,
         batch_size: int,
+        bfloat16: bool = False,
     ) -> None:
         super().__init__()
+        self.bfloat16 = bfloat16
         self.queries, self.passages = list(queries), list(passages)
         self.qrels = {str(q): {str(p): 1 for p in found} for q, found in enumerate(relevant)}
         self.measure, self.batch_size = measure, batch_size
@@ -106,8 +109,9 @@ class HeldOut(BaseEvaluator):
         steps: int = -1,
     ) -> dict[str, float]:
         """``{"held_out": mean of the measure}``."""
-        queries_QD = encode_texts(model, self.queries, role="query", batch_size=self.batch_size)
-        passages_PD = encode_texts(model, self.passages, role="document", batch_size=self.batch_size)
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bfloat16):
+            queries_QD = encode_texts(model, self.queries, role="query", batch_size=self.batch_size)
+            passages_PD = encode_texts(model, self.passages, role="document", batch_size=self.batch_size)
         scores_QP = queries_QD @ passages_PD.T
         depth = min(depth_of([self.measure]), len(self.passages))
         best_QK = np.argpartition(-scores_QP, depth - 1, axis=1)[:, :depth]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 import numpy as np
 
@@ -13,25 +12,13 @@ from llara.corpus import Document
 from llara.datasets import TrainingExample
 from llara.encode import document_text
 from llara.mine.filters import known_positives, normalised, words_of
-from llara.mine.searches import Found, search_bm25, search_dense
+from llara.mine.searches import Found, Passages, search_bm25, search_dense
 from llara.search import Bm25, Searcher
 
-__all__ = ["Candidates", "Memory", "Passage", "Passages", "Pool"]
+__all__ = ["Candidates", "Memory", "Passage", "Pool"]
 
 _SLACK = 16  # hits beyond those asked for, in case some have the text of a positive
 _PASSAGES_CACHED = 20_000
-
-
-class Passages(Protocol):
-    """Documents by position; a ``StoredIndex`` is one."""
-
-    def documents(self, positions: Sequence[int]) -> list[Document]:
-        """The documents at ``positions``."""
-        ...
-
-    def positions(self, ids: Iterable[str]) -> dict[str, int]:
-        """Where the documents of these ids are; those that are not there are left out."""
-        ...
 
 
 class Memory:
@@ -73,13 +60,15 @@ class Candidates:
     """What S searches found for one query, known positives left out: C passages.
 
     Attributes:
+        known: the positives of every example with the query's text.
         ranks: int64 [S, C], each search's rank from 1 to last_rank without known positives; 0: not found.
         scores: float32 [C].
-        positive_scores: float32 [P], one to each of ``positives``.
+        positive_scores: float32 [P], one to each of ``positives``; zeros if nobody asked for them.
         num_known: known positives that were found and left out.
     """
 
     positives: list[Passage]
+    known: list[Passage]
     passages: list[Passage]
     ranks: np.ndarray
     scores: np.ndarray
@@ -119,26 +108,41 @@ class Pool:
     def _read(self, position: int) -> Passage:
         return Passage(self._passages.documents([position])[0], self._title_separator)
 
-    def candidates(self, examples: Sequence[TrainingExample], last_rank: int) -> Iterator[Candidates]:
-        """The candidates of each example; all of ``examples`` are searched for at once."""
+    def candidates(
+        self,
+        examples: Sequence[TrainingExample],
+        last_rank: int,
+        answers: Mapping[str, Sequence[Document]],
+        *,
+        score_positives: bool,
+    ) -> Iterator[Candidates]:
+        """The candidates of each example; all of ``examples`` are searched for at once.
+
+        Args:
+            answers: of questions that stand in several examples, the positives of all.
+        """
         depth = last_rank + _SLACK + max(len(example.positives) for example in examples)
         searches: list[Found] = []
         if self._searcher is not None:
             searches.append(search_dense(self._searcher, examples, depth, batch_size=self._batch_size))
         if self._bm25 is not None:
-            searches.append(search_bm25(self._bm25, self._passages.positions, examples))
+            searches.append(search_bm25(self._bm25, self._passages, examples, self._title_separator))
         scorer, proposing = searches[0], searches if self._dense else searches[-1:]
         for row, example in enumerate(examples):
             positives = [Passage(document, self._title_separator) for document in example.positives]
+            also = [Passage(document, self._title_separator) for document in answers.get(example.query, ())]
             known: set[int] = set()
-            rankings = [self._ranking(found, row, positives, last_rank, known) for found in proposing]
+            rankings = [self._ranking(found, row, also or positives, last_rank, known) for found in proposing]
             positions = list(dict.fromkeys(position for ranking in rankings for position in ranking))
             yield Candidates(
                 positives=positives,
+                known=also or positives,
                 passages=[self._passage(position) for position in positions],
                 ranks=_ranks(rankings, positions),
                 scores=scorer.scores(row, np.array(positions, dtype=np.int64)),
-                positive_scores=scorer.positive_scores(row),
+                positive_scores=scorer.positive_scores(row)
+                if score_positives
+                else np.zeros(len(positives), dtype=np.float32),
                 num_known=len(known),
             )
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from llara.config import MineConfig
+from llara.corpus import Document
 from llara.datasets import DataReport, TrainingExample, check_training_file, read_training, write_training
 from llara.errors import ConfigError, InputError, OutputError
 from llara.files import write_text_atomic
@@ -34,6 +35,7 @@ from llara.mine.filters import (
     repeated,
 )
 from llara.mine.pools import PoolMaker, passages_to_search
+from llara.mine.questions import repeated_questions
 from llara.mine.rescore import Rescorer, load_rescorer, rescored
 from llara.mine.sampling import draw_order, sample, shares
 
@@ -97,13 +99,15 @@ def mine(
 
     Args:
         model: encodes queries and passages; may be None with ``source = "bm25"``.
-        corpus: passages that are searched for all sources instead; whatever ``read_documents`` reads.
+        corpus: passages that are searched for all sources instead; whatever ``read_documents`` reads. Data
+            whose passages are ids are looked up in it.
         title_separator: as in ``encode_file``; with ``index`` it is the index's.
-        index: an index directory made by ``model`` that is searched for all sources instead.
+        index: an index directory made by ``model`` that is searched for all sources instead, of ``corpus``,
+            too.
         rescorer: called with one query's pairs at a time; wins over ``config.rescorer``.
 
     Raises:
-        ConfigError: the searches need a model and there is none, or both corpus and index are given.
+        ConfigError: the searches need a model and there is none.
         InputError: the data cannot be read, an id stands for two queries, the rank window begins after the
             last passage, or not one negative is left.
         ModelError: the model or the rescorer cannot be loaded, the index is another model's, or a rescorer
@@ -114,7 +118,7 @@ def mine(
 
     out = Path(out)
     facts = out.with_suffix(".mining.json")
-    _check_arguments(model, data, config, corpus=corpus, index=index)
+    _check_arguments(model, data, config)
     check_training_file(out, overwrite=overwrite)
     if facts.exists() and not overwrite:
         raise OutputError(f"the output {facts} exists; choose another path or pass --overwrite")
@@ -132,7 +136,8 @@ def mine(
     }
     if rescorer is None and config.rescorer is not None:
         rescorer = load_rescorer(config.rescorer, batch_size=batch_size)
-    mining = _Mining(config, rescorer, progress)
+    answers = repeated_questions(data, split=split, corpus=corpus)
+    mining = _Mining(config, rescorer, progress, answers)
     maker = PoolMaker(model, config.source, title_separator, batch_size, progress)
     with _scratch(out) as scratch:
         sources = _sources(maker, data, scratch, mining.report, split=split, corpus=corpus, index=index)
@@ -146,9 +151,6 @@ def _check_arguments(
     model: str | None,
     data: Sequence[str | Path],
     config: MineConfig,
-    *,
-    corpus: str | Path | None,
-    index: Path | None,
 ) -> None:
     if not data:
         raise ConfigError("no data to mine for; name at least one source")
@@ -156,10 +158,6 @@ def _check_arguments(
         raise ConfigError(
             f'source = "{config.source}" searches with a model and none is named; name one, or set'
             ' source = "bm25"'
-        )
-    if corpus is not None and index is not None:
-        raise ConfigError(
-            f"both a corpus ({corpus}) and an index ({index}) are named to be searched; name one"
         )
 
 
@@ -211,6 +209,7 @@ class _Mining:
     config: MineConfig
     rescorer: Rescorer | None
     progress: bool
+    answers: Mapping[str, Sequence[Document]]
     counts: Counter[str] = field(default_factory=Counter)
     report: DataReport = field(default_factory=DataReport)
 
@@ -220,11 +219,10 @@ class _Mining:
         """The examples of all sources with their mined negatives.
 
         Raises:
-            InputError: the rank window is empty, a query id comes twice, or there is not one negative.
+            InputError: the rank window is empty, or there is not one negative.
         """
         from tqdm import tqdm  # type: ignore[import-untyped]
 
-        seen: set[str] = set()
         hide = not (self.progress and sys.stderr.isatty())
         with tqdm(desc="mine", unit="query", leave=False, disable=hide) as bar:
             for pool, examples in sources:
@@ -234,14 +232,10 @@ class _Mining:
                         f"{pool.size:,} passages to search; lower first_rank or name a larger corpus"
                     )
                 while block := list(islice(examples, _QUERIES_AT_ONCE)):
-                    found = pool.candidates(block, self.config.last_rank)
+                    found = pool.candidates(
+                        block, self.config.last_rank, self.answers, score_positives=self.rescorer is None
+                    )
                     for example, candidates in zip(block, found, strict=True):
-                        if example.query_id in seen:
-                            raise InputError(
-                                f"{example.where}: the query id {example.query_id!r} is in another source, "
-                                "too; mine the sources one by one, or give their queries other ids"
-                            )
-                        seen.add(example.query_id)
                         yield self._mined(example, candidates)
                     bar.update(len(block))
         if self.counts["kept"] == 0:
@@ -308,7 +302,9 @@ def filtered(
         removed[reason] = int(gone.sum())
         left = left[~gone]
 
-    remove("before first_rank", _before(candidates.ranks, config.first_rank))
+    early = _before(candidates.ranks, config.first_rank)
+    early_texts = {candidates.passages[n].key for n in np.flatnonzero(early)}
+    remove("before first_rank", early)
     if config.absolute_margin is not None:
         gone = above_absolute_margin(scores[left], positive_scores, config.absolute_margin)
         remove("absolute margin", gone)
@@ -319,11 +315,12 @@ def filtered(
         remove("maximum score", above_maximum(scores[left], config.max_score))
     if config.duplicate_overlap is not None:
         words = [candidates.passages[n].words for n in left]
-        positive_words = {passage.words for passage in candidates.positives}
+        positive_words = {passage.words for passage in candidates.known}
         remove(
             "near-duplicate of a positive", near_duplicates(words, positive_words, config.duplicate_overlap)
         )
-    remove("repeated text", repeated([candidates.passages[n].key for n in left]))
+    keys = [candidates.passages[n].key for n in left]
+    remove("repeated text", repeated(keys) | np.array([key in early_texts for key in keys], dtype=bool))
     return left, removed
 
 

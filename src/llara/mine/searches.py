@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from llara.corpus import Document
 from llara.datasets import TrainingExample
 from llara.encode import document_text, encode_texts
 from llara.encoder.quantise import cut
@@ -14,10 +15,19 @@ from llara.errors import InputError
 from llara.indexes import StoredIndex
 from llara.search import Bm25, Searcher
 
-__all__ = ["Found", "Positions", "search_bm25", "search_dense"]
+__all__ = ["Found", "Passages", "search_bm25", "search_dense"]
 
-Positions = Callable[[list[str]], dict[str, int]]
-"""Where the documents of some ids are; those that are not there are left out."""
+
+class Passages(Protocol):
+    """Documents by position; a ``StoredIndex`` is one."""
+
+    def documents(self, positions: Sequence[int]) -> list[Document]:
+        """The documents at ``positions``."""
+        ...
+
+    def positions(self, ids: Iterable[str]) -> dict[str, int]:
+        """Where the documents of these ids are; those that are not there are left out."""
+        ...
 
 
 class Found(Protocol):
@@ -43,9 +53,11 @@ def search_dense(
     return _DenseFound(searcher, examples, depth, batch_size)
 
 
-def search_bm25(bm25: Bm25, positions: Positions, examples: Sequence[TrainingExample]) -> Found:
+def search_bm25(
+    bm25: Bm25, passages: Passages, examples: Sequence[TrainingExample], title_separator: str | None
+) -> Found:
     """Search by BM25; a document that shares no word with the query is not found and scores 0."""
-    return _Bm25Found(bm25, positions, examples)
+    return _Bm25Found(bm25, passages, examples, title_separator)
 
 
 class _DenseFound:
@@ -62,7 +74,7 @@ class _DenseFound:
         self._depth = depth
         _, self._rankings = stored.nearest(self._queries, depth)  # [Q, depth]
         documents = {d.id: d for example in examples for d in example.positives}
-        positions = stored.positions(documents)
+        positions = _same(documents, stored, stored.manifest.title_separator)
         missing = [document for id_, document in documents.items() if id_ not in positions]
         texts = [document_text(document, stored.manifest.title_separator) for document in missing]
         encoded = cut(encode_texts(searcher.model, texts, role="document", batch_size=batch_size), dimension)
@@ -83,16 +95,36 @@ class _DenseFound:
         return _inner_products(self._queries[row], self._positives[row])
 
 
+def _same(
+    documents: Mapping[str, Document], passages: Passages, title_separator: str | None
+) -> dict[str, int]:
+    """Where documents are that stand there with the same text; an id alone may be another corpus's."""
+    positions = passages.positions(documents)
+    there = passages.documents(list(positions.values()))
+    return {
+        found.id: positions[found.id]
+        for found in there
+        if document_text(found, title_separator) == document_text(documents[found.id], title_separator)
+    }
+
+
 def _inner_products(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """float32 [N], added up in float64 as an index does: equal vectors have equal scores."""
     return (vectors.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
 
 
 class _Bm25Found:
-    def __init__(self, bm25: Bm25, positions: Positions, examples: Sequence[TrainingExample]) -> None:
+    def __init__(
+        self,
+        bm25: Bm25,
+        passages: Passages,
+        examples: Sequence[TrainingExample],
+        title_separator: str | None,
+    ) -> None:
         self._bm25 = bm25
         self._examples = examples
-        self._positions = positions([d.id for example in examples for d in example.positives])
+        documents = {d.id: d for example in examples for d in example.positives}
+        self._positions = _same(documents, passages, title_separator)
 
     def ranking(self, row: int, depth: int) -> np.ndarray:
         return self._bm25.top(self._examples[row].query, depth)[0]
@@ -105,7 +137,7 @@ class _Bm25Found:
         for document in example.positives:
             if document.id not in self._positions:
                 raise InputError(
-                    f"{example.where}: the positive {document.id!r} is not in the corpus, and BM25 scores "
-                    "nothing else; add it to the corpus, or name a model to score with"
+                    f"{example.where}: the positive {document.id!r} is not in the corpus under this id with "
+                    "this text, and BM25 scores nothing else; name a model or a rescorer to score with"
                 )
         return self.scores(row, np.array([self._positions[d.id] for d in example.positives], dtype=np.int64))
