@@ -4,6 +4,7 @@ Read the package in this order; a module imports only from those before it:
 
     errors       what can go wrong, as a user meets it
     files        whole outputs or none
+    unicode      what UTF-8 cannot hold
     settings     dataclasses as checked settings
     config       the settings of each stage, and recipes
     corpus       documents, cut into segments with their successors
@@ -17,6 +18,7 @@ Read the package in this order; a module imports only from those before it:
     slots        the one module of ours inside a model, for eight-words only
     modules      what sentence-transformers reads in a model directory
     model        model directories: load, convert, save
+    made_by      is a model the one that made some vectors?
     lexicon      the words that are looked for in vectors
     report       numbers -> tables, charts, a page
     training     what every training run has: its directory, checkpoints, progress
