@@ -185,8 +185,8 @@ def test_flags_stay_as_they_are() -> None:
         "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata"
         " --no-titles --out --overwrite --precision --resume --role --shard-size --skip-bad"
         " --text-field --texts-only --title-field --verify --workers",
-        "index": "--add --backend --bm25 --collection --delete --index --kind --lexical --model --out --overwrite"
-        " --set --uri --vectors",
+        "index": "--add --backend --bm25 --collection --delete --index --kind --lexical --model --out"
+        " --overwrite --set --uri --vectors",
         "inspect": "--document --format --index --model --top",
         "search": "--filter --format --index --mode --model --overwrite --queries --run --set",
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"
