@@ -14,7 +14,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -120,20 +120,17 @@ class Batcher:
     def vectors_for_thread(
         self, texts: Sequence[str], tokens: Sequence[int], role: Role, given_up: Callable[[], bool]
     ) -> np.ndarray:
-        """The same for a thread, which waits until somebody has ``given_up``.
+        """The same for a thread, which waits as long as nobody has ``given_up``.
 
         Raises:
-            ApiError: nobody waits for it any more.
+            ApiError: the queue is full, or nobody waits for it any more.
+            LlaraError: what the model raised for one of these texts.
         """
+        job = self._enter(texts, tokens, role)
         while not given_up():
-            job = self._enter(texts, tokens, role)
-            while True:
-                try:
-                    return job.future.result(_LOOK_SECONDS)
-                except TimeoutError:
-                    if given_up():
-                        self._leave(job)
-                        break
+            if wait([job.future], _LOOK_SECONDS).done:
+                return job.future.result()
+        self._leave(job)
         raise ApiError(503, "nobody waits for this any more", "ending")
 
     def _enter(self, texts: Sequence[str], tokens: Sequence[int], role: Role) -> _Job:
