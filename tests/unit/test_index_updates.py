@@ -220,8 +220,10 @@ def test_the_files_of_an_update_that_was_killed_before_it_tidied_up_are_removed_
         patch.setattr(updates, "_remove", lambda *_: None)
         add_to_index(index, later)
     assert len(list(index.iterdir())) > num_files
+    (index / "notes-1.txt").write_text("of somebody else")
     add_to_index(index, later)
-    assert len(list(index.iterdir())) == num_files
+    assert len(list(index.iterdir())) == num_files + 1
+    assert (index / "notes-1.txt").exists()
 
 
 def test_an_index_that_is_locked_for_long_is_not_said_to_be_damaged(vectors, tmp_path, monkeypatch):

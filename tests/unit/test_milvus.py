@@ -165,3 +165,24 @@ def test_milvus_lite_is_one_processs_at_a_time(vectors, tmp_path):
     index.close()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("kept", ["f" * 64, "0" * 64])
+def test_a_collection_that_says_it_is_another_models_is_refused(vectors, tmp_path, monkeypatch, kept):
+    """Milvus Lite forgets a collection's description, so what a server answers stands in here."""
+    from pymilvus import MilvusClient
+
+    asked = []
+
+    def describe(self, name):
+        asked.append(name)
+        return {"collection_name": name, "description": f"llara, model {kept}"}
+
+    index = build_index(vectors, tmp_path / "index", backend="milvus")
+    monkeypatch.setattr(MilvusClient, "describe_collection", describe)
+    if kept == "f" * 64:  # as the fixture's vectors have it
+        open_index(index).close()
+    else:
+        with pytest.raises(InputError, match="holds vectors of another model"):
+            open_index(index)
+    assert asked

@@ -18,7 +18,6 @@ import json
 import logging
 import os
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from llara.corpus import Document
 from llara.errors import ConfigError, InputError, LlaraError, MissingExtraError, OutputError
 from llara.indexes.base import Change, Found, IndexManifest, Kind, by_score, check_queries
 from llara.indexes.filters import milvus_expression, parse_filter
+from llara.indexes.milvus_rows import MOST_BYTES, found_of, rows_of
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
 
@@ -38,11 +37,9 @@ __all__ = ["MilvusIndex", "add", "build", "check_kind", "collection_name", "dele
 
 TOKEN = "MILVUS_TOKEN"  # the name of the environment variable
 _LITE = "milvus.db"
-_MADE_BY = "llara, model "  # and its fingerprint: a collection's description
-_MOST_BYTES = 65_535  # of a text in Milvus
+_MADE_BY = "llara, model "  # and its fingerprint: a collection's description, which Milvus Lite forgets
 _MOST_HITS = 16_384  # of a search
 _IDS_AT_ONCE = 1000
-_BATCH_BYTES = 8 * 2**20  # of vectors in one request; a server takes 64 MiB in all
 _TYPES: dict[str, str] = {
     "exact": "FLAT",
     "hnsw": "HNSW",
@@ -115,7 +112,7 @@ class MilvusIndex:
                 output_fields=["title", "text", "metadata"],
                 search_params={"metric_type": "IP", "params": params},
             )
-        return [by_score(_found(hit) for hit in hits) for hits in results]
+        return [by_score(found_of(hit) for hit in hits) for hits in results]
 
 
 def build(
@@ -145,7 +142,7 @@ def build(
             client.drop_collection(new.collection)  # of a build that was killed
             try:
                 _create(client, new, settings)
-                for rows in _rows(source):
+                for rows in rows_of(source):
                     client.insert(new.collection, rows)
                 client.flush(new.collection)
             except BaseException:
@@ -169,7 +166,7 @@ def add(path: Path, manifest: IndexManifest, source: VectorSource) -> Change:
     replaced = 0
     with _talking(manifest, OutputError):
         client.load_collection(manifest.collection)
-        for rows in _rows(source):
+        for rows in rows_of(source):
             replaced += len(_known(client, manifest, [row["id"] for row in rows]))
             client.upsert(manifest.collection, rows)
         client.flush(manifest.collection)
@@ -236,9 +233,9 @@ def _create(client: Any, manifest: IndexManifest, settings: IndexSettings) -> No
     schema = MilvusClient.create_schema(
         auto_id=False, enable_dynamic_field=False, description=f"{_MADE_BY}{manifest.fingerprint}"
     )
-    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=_MOST_BYTES)
-    schema.add_field("title", DataType.VARCHAR, max_length=_MOST_BYTES)
-    schema.add_field("text", DataType.VARCHAR, max_length=_MOST_BYTES)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MOST_BYTES)
+    schema.add_field("title", DataType.VARCHAR, max_length=MOST_BYTES)
+    schema.add_field("text", DataType.VARCHAR, max_length=MOST_BYTES)
     schema.add_field("metadata", DataType.JSON, nullable=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=manifest.dimension)
     params = client.prepare_index_params()
@@ -267,35 +264,6 @@ def _search_params(settings: Any, k: int) -> dict[str, int]:
     return {"nprobe": settings.nprobe} if hasattr(settings, "nprobe") else {}
 
 
-def _rows(source: VectorSource) -> Iterator[list[dict[str, Any]]]:
-    """Batches of rows as the client takes them."""
-    num_cut = 0
-    for vectors, table in source.batches(max(1, _BATCH_BYTES // (4 * source.dimension))):
-        batch = []
-        for vector, record in zip(vectors, table.to_pylist(), strict=True):
-            texts = {name: _shortened(record[name] or "") for name in ("id", "title", "text")}
-            num_cut += sum(cut != (record[name] or "") for name, cut in texts.items())
-            if texts["id"] != record["id"]:
-                raise InputError(
-                    f"the id {record['id'][:40]}... has over {_MOST_BYTES:,} bytes, more than Milvus takes"
-                )
-            metadata = record["metadata"]
-            batch.append({**texts, "metadata": json.loads(metadata) if metadata else None, "vector": vector})
-        yield batch
-    if num_cut:
-        warnings.warn(
-            f"{num_cut} texts have over {_MOST_BYTES:,} bytes, which is all that Milvus keeps, and were "
-            "cut there; "
-            "their vectors are those of the whole texts",
-            stacklevel=2,
-        )
-
-
-def _shortened(text: str) -> str:
-    data = text.encode("utf-8")
-    return text if len(data) <= _MOST_BYTES else data[:_MOST_BYTES].decode("utf-8", errors="ignore")
-
-
 def _known(client: Any, manifest: IndexManifest, ids: Sequence[str]) -> list[str]:
     """Those of some ids that are there."""
     listed = ", ".join(json.dumps(id_, ensure_ascii=False) for id_ in ids)
@@ -303,14 +271,6 @@ def _known(client: Any, manifest: IndexManifest, ids: Sequence[str]) -> list[str
         manifest.collection, filter=f"id in [{listed}]", output_fields=["id"], limit=max(1, len(ids))
     )
     return [row["id"] for row in rows]
-
-
-def _found(hit: Any) -> Found:
-    entity = hit["entity"]
-    metadata = entity.get("metadata")
-    metadata = json.loads(metadata) if isinstance(metadata, str | bytes) else metadata
-    document = Document(id=hit["id"], title=entity["title"], text=entity["text"], metadata=metadata)
-    return Found(document, float(hit["distance"]))
 
 
 def _existing(path: Path, manifest: IndexManifest) -> Any:

@@ -70,11 +70,7 @@ def add(
             _settle(path, files)
             facts = Facts(before.rows + source.count, number, files)
             replaced = documents.add(source.texts(), facts)
-    _remove(
-        path,
-        {each.name for each in path.glob("*-*.*") if re.search(r"-\d+\.\w+$", each.name)}
-        - set(files.values()),
-    )
+    _remove(path, _earlier(path, files))
     return Change(added=source.count - replaced, replaced=replaced)
 
 
@@ -105,6 +101,17 @@ def unchanging(path: Path) -> Iterator[None]:
         with suppress(InputError):  # a damaged one is replaced, too
             stack.enter_context(Documents.updating(path / DOCUMENTS))
         yield
+
+
+def _earlier(path: Path, files: Files) -> set[str]:
+    """What ``files`` were called in earlier updates, one that was killed before it removed them included."""
+    numbered = [match for name in files.values() if (match := re.fullmatch(r"(.+)-\d+(\.\w+)", name))]
+    names = {each.name for each in path.iterdir()} - set(files.values())
+    return {
+        name
+        for name in names
+        if any(re.fullmatch(rf"{re.escape(m[1])}-\d+{re.escape(m[2])}", name) for m in numbered)
+    }
 
 
 def _settle(path: Path, files: Files) -> None:

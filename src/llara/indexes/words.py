@@ -6,7 +6,7 @@ text is encoded again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -30,7 +30,7 @@ Words = Literal["bm25", "lexical"]
 _TEXTS_AT_ONCE = 1_000
 
 
-def check_words(words: Iterable[Words], source: VectorSource, model: str | None = None) -> None:
+def check_words(words: Sequence[Words], source: VectorSource, model: str | None = None) -> None:
     """Whether such words can be had of these vectors.
 
     Args:
