@@ -22,7 +22,6 @@ NAMES = {
     "next-token": "next token",
     "ebar": "EBAR",
     "ebae": "EBAE",
-    "two-passes": "both, two passes",
     "both": "both, one pass",
     "lm": "next token",
     "squad": "SQuAD",

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from outcomes import succeed
+from processes import llara
 from tiny import SENTENCES, SHUFFLED_SLOTS, byte_level, model_for, sentencepiece_like
 
 from llara.model import save_retriever
@@ -74,6 +76,13 @@ def record(q: int) -> dict[str, Any]:
         "positive_passages": positives,
         "negative_passages": negatives,
     }
+
+
+def whole_run(workspace: Path) -> Path:
+    """The uninterrupted run."""
+    done = succeed(llara(*finetune("whole"), cwd=workspace))
+    assert done.stdout == "whole\n"  # the result, and nothing else
+    return workspace / "whole"
 
 
 def finetune(out: str, *settings: str, flags: tuple[str, ...] = ()) -> list[str]:

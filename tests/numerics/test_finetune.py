@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from finetuning import HELD_OUT, LORA, finetune, make_workspace
+from finetuning import HELD_OUT, LORA, finetune, make_workspace, whole_run
 from outcomes import (
     assert_close,
     log,
@@ -58,10 +58,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(workspace: Path) -> Path:
-    """The uninterrupted run."""
-    done = succeed(llara(*finetune("whole"), cwd=workspace))
-    assert done.stdout == "whole\n"  # the result, and nothing else
-    return workspace / "whole"
+    return whole_run(workspace)
 
 
 def test_losses_fall_and_what_was_done_is_recorded(whole: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from finetuning import HELD_OUT, LORA, SEVERAL, finetune, make_workspace
+from finetuning import HELD_OUT, LORA, SEVERAL, finetune, make_workspace, whole_run
 from outcomes import (
     assert_close,
     assert_same_bytes,
@@ -25,10 +25,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(workspace: Path) -> Path:
-    """The uninterrupted run."""
-    done = succeed(llara(*finetune("whole"), cwd=workspace))
-    assert done.stdout == "whole\n"  # the result, and nothing else
-    return workspace / "whole"
+    return whole_run(workspace)
 
 
 KILLS = {

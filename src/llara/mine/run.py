@@ -94,7 +94,8 @@ def mine(
     query depends on ``config.seed``, its id and its candidates alone. A query with fewer negatives than
     asked, or none, is kept.
 
-    Memory holds 1,024 queries at a time, the index, and one shard while encoding (see ``encode_file``); BM25
+    The data are read once before anything is searched, see ``repeated_questions``. Memory holds 1,024 queries
+    at a time, the index, and one shard while encoding (see ``encode_file``); BM25
     holds its corpus. Vectors and index stand beside ``out`` meanwhile.
 
     Args:
