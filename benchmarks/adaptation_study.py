@@ -143,7 +143,8 @@ class Study:
             train = [self.data / name for name in ("squad-train-sentences", "medquad")]
             finetune(model=str(self._model(run.start)), train=train, out=out, config=config, resume=resume)
         else:
-            config = apply_overrides(load_recipe(run.recipe, AdaptConfig), overrides)
+            tiny = ["objective.center_samples=64"] if self.tiny else []
+            config = apply_overrides(load_recipe(run.recipe, AdaptConfig), [*overrides, *tiny])
             base = run.base if run.start is None else str(self._model(run.start))
             corpus = [str(self._corpus(run.corpus))]
             store = self._store(run, base, corpus, config)

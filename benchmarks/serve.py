@@ -44,11 +44,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--peer-seconds", type=float, default=10.0, help="of each peer in each turn")
     parser.add_argument("--repetitions", type=int, default=2, help="turns")
     parser.add_argument("--documents", type=int, default=5_000, help="passages in the index")
+    parser.add_argument("--at-once", type=int, default=1_024, help="texts a call of the peer that has many")
     parser.add_argument("--words", type=int, default=10, help="words of a query, on average")
     parser.add_argument("--limit", action="append", default=[], help="a limit of the service, name=value")
     options = parser.parse_args(arguments)
     if options.tiny:
-        options.clients, options.documents, options.repetitions = 4, 50, 1
+        options.clients, options.documents, options.repetitions, options.at_once = 4, 50, 1, 64
         options.seconds, options.peer_seconds = 0.5, 0.2
     return options
 
@@ -284,9 +285,8 @@ def text_by_text(seconds: float, words: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-def all_at_once(seconds: float, words: int) -> float:
-    """Texts a second, very many a call."""
-    size = 1_024
+def all_at_once(seconds: float, words: int, size: int) -> float:
+    """Texts a second, so many a call."""
     texts = queries(size, words)
     _encoder().encode(texts[:64], role="query")
     started, count = time.perf_counter(), 0
@@ -315,7 +315,8 @@ def measure(
         found["model_busy"] = round(held["seconds_sum"] * found["requests_per_second"] / found["requests"], 3)
         turns.append(found)
         memory += readings
-        together.append(peer.submit(all_at_once, options.peer_seconds, options.words).result())
+        many = peer.submit(all_at_once, options.peer_seconds, options.words, options.at_once)
+        together.append(many.result())
         say(f"{what}, turn {turn + 1} of {options.repetitions}: {found['requests_per_second']} a second")
     rates = [turn["requests_per_second"] for turn in turns]
     third = max(1, len(memory) // 3)

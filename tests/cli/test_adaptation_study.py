@@ -2,12 +2,11 @@
 
 import json
 import lzma
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import Done, script
 
 from llara.corpus import Document
 from llara.datasets import Collection, write_beir
@@ -42,19 +41,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def study(data: Path, work: Path, *parts: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, BENCHMARKS / "adaptation_study.py", "--tiny", "--data", data, "--work", work]
-    return subprocess.run(
-        [*map(str, command), "--out", str(work / "study.json"), "--parts", *parts],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def study(data: Path, work: Path, *parts: str) -> Done:
+    places = ("--data", data, "--work", work, "--out", work / "study.json")
+    return script(BENCHMARKS / "adaptation_study.py", "--tiny", *places, "--parts", *parts, cwd=work)
 
 
 def test_the_study_makes_measures_and_compares_and_then_has_nothing_to_do(data: Path, tmp_path: Path) -> None:
     done = study(data, tmp_path, "english-1", "target")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     result = json.loads((tmp_path / "study.json").read_text())
     runs, systems = result["runs"], result["systems"]
     tuned = {"un-adapted-1-finetuned", "both-1-finetuned"}
@@ -90,7 +84,7 @@ def test_the_study_makes_measures_and_compares_and_then_has_nothing_to_do(data: 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*")}
     (tmp_path / "measured" / "both-1.cisi.json").unlink()  # as if it had been killed before this
     again = study(data, tmp_path, "english-1", "target")
-    assert again.returncode == 0, again.stderr
+    assert again.code == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "models").rglob("*")} == before
     assert again.stdout == done.stdout
     assert json.loads((tmp_path / "study.json").read_text()) == result
@@ -98,5 +92,5 @@ def test_the_study_makes_measures_and_compares_and_then_has_nothing_to_do(data: 
 
 def test_a_part_whose_start_nobody_makes_is_refused_by_name(data: Path, tmp_path: Path) -> None:
     done = study(data, tmp_path, "english-2")
-    assert done.returncode == 1
+    assert done.code == 1
     assert "nothing to start from: un-adapted-2-finetuned" in done.stderr

@@ -1,18 +1,12 @@
 """Every benchmark runs from its command line, small, and writes what it measured."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import script
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +26,8 @@ def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
 )
 def test_a_tiny_run_prints_a_table_and_writes_json(tmp_path: Path, name: str, keys: set[str]) -> None:
     out = tmp_path / "results" / "result.json"
-    done = run(name, "--tiny", "--out", out)
-    assert done.returncode == 0, done.stderr
+    done = script(BENCHMARKS / f"{name}.py", "--tiny", "--out", out, cwd=tmp_path)
+    assert done.code == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 4
     result = json.loads(out.read_text())
     assert result["benchmark"] == name

@@ -1,11 +1,10 @@
 """The studies of similarity and of unlabelled tasks run from their command lines, small, and count right."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from processes import Done, script
 
 from llara.corpus import Document
 from llara.datasets import Collection, write_beir
@@ -13,10 +12,9 @@ from llara.datasets import Collection, write_beir
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def run(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--tiny", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def run(name: str, *arguments: object) -> Done:
+    done = script(BENCHMARKS / f"{name}.py", "--tiny", *arguments, cwd=BENCHMARKS)
+    assert done.code == 0, done.stderr
     return done
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import llara
 
 from llara.cli import build_parser, main
 
@@ -58,16 +59,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the example of every command but search and quickstart has been typed."""
     folder = tmp_path_factory.mktemp("workspace")
     write_inputs(folder)
-    # One process for all of them: loading torch takes longer than any of these steps.
-    typed = [example(command) for command in ("convert", "adapt", "encode", "index", "evaluate")]
-    code = f"from llara.cli import main\nfor typed in {typed!r}:\n    assert main(typed) == 0, typed\n"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    first, second, third, fourth, *metrics = done.stdout.splitlines()
-    assert [first, second, third, fourth] == ["baseline", "my-model", "vectors", "index"]
-    assert [json.loads(line)["system"] for line in metrics] == ["llara-mini", "BM25"]
+    printed = []
+    for command in ("convert", "adapt", "encode", "index", "evaluate"):
+        done = llara(*example(command), cwd=folder)
+        assert done.code == 0, done.stderr
+        printed += done.stdout.splitlines()
+    assert printed[:4] == ["baseline", "my-model", "vectors", "index"]
+    assert [json.loads(line)["system"] for line in printed[4:]] == ["llara-mini", "BM25"]
     return folder
 
 

@@ -1,7 +1,8 @@
 """The command line in processes of its own, which can be killed at a chosen place.
 
 They are forked from a server that has imported everything already: importing takes several seconds, a tiny
-training less than one. What runs in them is ``llara.cli.main`` and nothing of the tests, but for ``Kill``.
+training less than one. What runs in them is ``llara.cli.main`` or a script as the main program, nothing of
+the tests, but for ``Kill``.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the server: tiny matrices g
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
-        *("llara.adapt.run", "llara.finetune.run", "llara.cli.commands", "llara.encode", "peft"),
-        *("matplotlib.style", "matplotlib.figure", "matplotlib.backends.backend_svg"),
+        *(
+            "llara.adapt.run",
+            "llara.finetune.run",
+            "llara.mine",
+            "llara.encode",
+            "llara.cli.commands",
+            "peft",
+        ),
     ]
 )
 _SECONDS = 240
@@ -58,12 +66,21 @@ def llara(
     return finish(start(*arguments, cwd=cwd, kill=kill, env=env))
 
 
+def script(path: Path, *arguments: object, cwd: Path) -> Done:
+    """Run ``python path arguments`` to its end."""
+    return finish(_start(_run_script, path, [*map(str, arguments)], cwd=cwd, env={}))
+
+
 def start(
     *arguments: object, cwd: Path, kill: Kill | None = None, env: Mapping[str, str] | None = None
 ) -> Any:
-    """Start it and return at once."""
+    """Start ``llara arguments`` and return at once."""
+    return _start(_run_llara, [*map(str, arguments)], kill, cwd=cwd, env=dict(env or {}))
+
+
+def _start(program: Callable[..., None], *told: Any, cwd: Path, env: Mapping[str, str]) -> Any:
     outputs = [Path(tempfile.mkstemp()[1]) for _ in range(2)]
-    process = _SERVER.Process(target=_run, args=([*map(str, arguments)], cwd, outputs, kill, dict(env or {})))
+    process = _SERVER.Process(target=_run, args=(program, told, cwd, outputs, env))
     process.start()
     return process, outputs
 
@@ -92,18 +109,32 @@ def llara_twice(*arguments: object, cwd: Path, kill: Kill | None = None) -> list
 
 
 def _run(
-    arguments: Sequence[str], cwd: Path, outputs: Sequence[Path], kill: Kill | None, env: Mapping[str, str]
+    program: Callable[..., None],
+    told: Sequence[Any],
+    cwd: Path,
+    outputs: Sequence[Path],
+    env: Mapping[str, str],
 ) -> None:
-    from llara.cli import main
-
     os.chdir(cwd)
     os.environ.update(env)
     for stream, number, path in zip((sys.stdout, sys.stderr), (1, 2), outputs, strict=True):
         stream.flush()
         os.dup2(os.open(path, os.O_WRONLY), number)
+    program(*told)
+
+
+def _run_llara(arguments: Sequence[str], kill: Kill | None) -> None:
+    from llara.cli import main
+
     if kill is not None:
         _arrange(kill)
     raise SystemExit(main(arguments))
+
+
+def _run_script(path: Path, arguments: Sequence[str]) -> None:
+    sys.argv = [str(path), *arguments]
+    sys.path.insert(0, str(path.parent))
+    runpy.run_path(str(path), run_name="__main__")
 
 
 def _arrange(kill: Kill) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import page_stub
 import pytest
 from page_visit import Open, Served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 RECORD = """() => {
   window.seen = new Set();
@@ -40,6 +45,18 @@ def test_while_an_answer_is_awaited_no_old_hit_can_be_taken_for_it(visit: Open, 
     one.page.wait_for_selector(".bone")
     assert one.page.locator(".hit, .expected:visible").count() == 0
     one.page.wait_for_selector('.hit[data-id="howto/sorting"]')
+
+
+def test_what_is_typed_before_the_server_said_what_it_has_is_searched(visit: Open) -> None:
+    one = visit()
+    held: list[Route] = []
+    one.page.route("**/info", lambda route: held.append(route))
+    one.page.reload()
+    one.page.fill("#query", "timezone")
+    held[0].continue_()
+    one.page.wait_for_selector("#facts dl", state="attached")
+    one.settle()
+    assert one.page.locator(".hit").count() > 0
 
 
 def test_typing_asks_once_for_a_pause_not_for_each_letter(visit: Open, served: Served) -> None:

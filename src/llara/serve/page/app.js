@@ -304,7 +304,7 @@ async function start() {
   }
   clearNotice();
   available = MODES.filter((mode) => info.modes.includes(mode));
-  state = readAddress(available);
+  state = { ...readAddress(available), q: $("query").value }; // what was typed while this was awaited counts
   drawLanguage();
   if (info.needs_key && key.get() === null) {
     askKey({ wrong: false, done: retry });
