@@ -125,7 +125,15 @@ def _claims(comparisons: Sequence[Mapping[str, Any]]) -> str:
     for one in comparisons:
         by_claim.setdefault((one["first"], one["second"]), {})[one["data"]] = one
     rows = [
-        ["first", "less second", "average nDCG@10", "p", "higher on", "of these p < .05", "lower, p < .05"]
+        [
+            "first",
+            "less second",
+            "average nDCG@10",
+            "p (Holm)",
+            "higher on",
+            "of these p < .05",
+            "lower, p < .05",
+        ]
     ]
     for (first, second), found in by_claim.items():
         average = found.pop(AVERAGE, None)
@@ -137,7 +145,7 @@ def _claims(comparisons: Sequence[Mapping[str, Any]]) -> str:
                 _name(first),
                 _name(second),
                 f"{_signed(average['difference'])} [{_signed(low)}, {_signed(high)}]" if average else "",
-                f"{average['p']:.4f}" if average else "",
+                f"{average['p_holm']:.4f}" if average else "",
                 f"{len(higher)} of {len(found)}",
                 str(sum(one["difference"] > 0 for one in sure)),
                 str(sum(one["difference"] < 0 for one in sure)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def write_results(args: argparse.Namespace, found: Mapping[str, Run], facts: Map
             name: {data: round(one["mean"], 5) for data, one in run.items()} for name, run in found.items()
         },
         "systems": {name: _summary(runs) for name, runs in groups.items()},
-        "comparisons": list(_comparisons(groups)),
+        "comparisons": _comparisons(groups),
     }
     names = list(dict.fromkeys(data for means in results["systems"].values() for data in means))
     rows = [["", "seeds", *names]]
@@ -89,7 +89,8 @@ def _summary(runs: Sequence[Run]) -> dict[str, Any]:
         summary[data] = _rounded(one["measure"], means, interval)
     if len(_searched(runs)) > 1:
         means = [float(np.mean([run[data]["mean"] for data in _searched(runs)])) for run in runs]
-        summary[AVERAGE] = _rounded("nDCG@10", means, bootstrap_interval(_values(runs, AVERAGE)))
+        parts = [_values(runs, data) for data in _searched(runs)]
+        summary[AVERAGE] = _rounded("nDCG@10", means, _interval_of_average(parts))
     return summary
 
 
@@ -103,14 +104,24 @@ def _rounded(measure: str, means: Sequence[float], interval: Sequence[float]) ->
     }
 
 
-def _comparisons(groups: Mapping[str, Sequence[Run]]) -> Iterator[dict[str, Any]]:
-    """Each claim on each data set, in each of the ways to use a model; p by Holm over a claim's data sets."""
+def _comparisons(groups: Mapping[str, Sequence[Run]]) -> list[dict[str, Any]]:
+    """Each claim on each data set, in each of the ways to use a model.
+
+    p by Holm over a claim's data sets; those of the averages over all the claims.
+    """
     pairs = [(a + after, b + after) for after in ("", ", fine-tuned", ", SELF/SELF") for a, b in CLAIMS]
     pairs += [("both", "both, SELF/SELF"), ("ebae", "ebae, SELF/SELF")]
     pairs += [("both-300-steps", "two-passes-300-steps")]
-    for first, second in pairs:
-        if first in groups and second in groups:
-            yield from _compared(first, second, groups[first], groups[second])
+    found = [
+        one
+        for first, second in pairs
+        if first in groups and second in groups
+        for one in _compared(first, second, groups[first], groups[second])
+    ]
+    averages = {number: one["p"] for number, one in enumerate(found) if one["data"] == AVERAGE}
+    for number, p in holm(averages).items():
+        found[number]["p_holm"] = round(p, 5)
+    return found
 
 
 def _compared(first: str, second: str, ours: Sequence[Run], theirs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -130,7 +141,9 @@ def _compared(first: str, second: str, ours: Sequence[Run], theirs: Sequence[Run
             found[data] = _tested(_values(ours, data), _values(theirs, data))
     adjusted = holm({data: p for data, (_, _, p) in found.items()})
     if len(_searched(ours)) > 1 and set(_searched(ours)) <= set(_searched(theirs)):
-        found[AVERAGE] = _tested(_values(ours, AVERAGE), _values(theirs, AVERAGE))
+        difference, _, p = _tested(_values(ours, AVERAGE), _values(theirs, AVERAGE))
+        parts = [_less(_values(ours, data), _values(theirs, data)) for data in _searched(ours)]
+        found[AVERAGE] = difference, _interval_of_average(parts), p
     return [
         {
             "first": first,
@@ -148,6 +161,23 @@ def _compared(first: str, second: str, ours: Sequence[Run], theirs: Sequence[Run
 def _tested(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[float, Sequence[float], float]:
     difference = float(np.mean(list(a.values())) - np.mean(list(b.values())))
     return difference, paired_bootstrap_interval(a, b), paired_randomization_test(a, b)
+
+
+def _less(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    return {query: value - b[query] for query, value in a.items()}
+
+
+def _interval_of_average(parts: Sequence[Mapping[str, float]]) -> Sequence[float]:
+    """The 95% bootstrap interval of the mean of the parts' means; queries are drawn within each part."""
+    generator = np.random.default_rng(0)
+    means = np.zeros(_ROUNDS)
+    for part in parts:
+        values = np.array(list(part.values()))
+        means += values[generator.integers(len(values), size=(_ROUNDS, len(values)))].mean(axis=1) / len(
+            parts
+        )
+    low, high = np.quantile(means, [0.025, 0.975])
+    return [float(low), float(high)]
 
 
 def _searched(runs: Sequence[Run]) -> list[str]:

@@ -101,12 +101,16 @@ def mean(values: PerQuery) -> float:
 
 
 def with_mean_of_tasks(tasks: dict[str, dict[str, PerQuery]]) -> dict[str, dict[str, PerQuery]]:
-    """Task -> system -> values, and one more task: the queries of all that were made of the corpus."""
+    """Task -> system -> values, and one more: all queries of the others, weighed: each task counts alike."""
     made = {task: systems for task, systems in tasks.items() if task != JUDGED}
-    systems = next(iter(tasks.values()))
+    share = sum(len(next(iter(systems.values()))) for systems in made.values()) / max(1, len(made))
     together = {
-        name: {f"{task}/{query}": value for task, its in made.items() for query, value in its[name].items()}
-        for name in systems
+        name: {
+            f"{task}/{query}": value * share / len(systems[name])
+            for task, systems in made.items()
+            for query, value in systems[name].items()
+        }
+        for name in next(iter(tasks.values()))
     }
     return {**tasks, ALL_TASKS: together}
 
