@@ -86,17 +86,25 @@ def tables(results: Results) -> dict[str, str]:
     found = {name: _means(results["systems"], after) for name, after in USES.items()}
     if results["seconds_per_step"]:
         found["seconds"] = _seconds(results["seconds_per_step"])
-    found["claims"] = _claims(results["comparisons"])
-    others = {
+    apart = {"own corpus, tested": "-then-on-", "Chinese, tested": "-zh"}
+    for name, part in apart.items():
+        chosen = [one for one in results["comparisons"] if part in one["first"]]
+        if chosen:
+            found[name] = _differences(chosen)
+    others = [
+        one for one in results["comparisons"] if not any(part in one["first"] for part in apart.values())
+    ]
+    found["claims"] = _claims(others)
+    patterns = {
         "steps": r"-\d+-steps(, SELF/SELF)?$",
-        "own corpus": r"^llara-mini$|-then-on-",
+        "own corpus": r"^llara-mini(, SELF/SELF)?$|-then-on-",
         "settings": r"^settings-",
         "Chinese": r"-zh(, SELF/SELF)?$",
     }
-    for name, pattern in others.items():
-        chosen = {run: means for run, means in results["runs"].items() if re.search(pattern, run)}
-        if chosen:
-            found[name] = _runs(chosen)
+    for name, pattern in patterns.items():
+        runs = {run: means for run, means in results["runs"].items() if re.search(pattern, run)}
+        if runs:
+            found[name] = _runs(runs)
     return found
 
 
@@ -152,6 +160,21 @@ def _claims(comparisons: Sequence[Mapping[str, Any]]) -> str:
             ]
         )
     return _markdown(rows)
+
+
+def _differences(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    """A row a comparison on one data set."""
+    body = [
+        [
+            one["first"],
+            one["second"],
+            NAMES.get(one["data"], one["data"]),
+            f"{_signed(one['difference'])} [{', '.join(map(_signed, one['interval']))}]",
+            f"{one['p_holm']:.4f}",
+        ]
+        for one in comparisons
+    ]
+    return _markdown([["first", "less second", "on", "difference", "p (Holm)"], *body])
 
 
 def _seconds(taken: Mapping[str, float]) -> str:

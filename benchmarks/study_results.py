@@ -11,7 +11,9 @@ import numpy as np
 from measure import report
 from scipy.stats import rankdata
 from study_measures import Measured
+from study_runs import TARGETS
 
+from llara.model import MINI
 from llara.significance import (
     bootstrap_interval,
     holm,
@@ -107,11 +109,17 @@ def _rounded(measure: str, means: Sequence[float], interval: Sequence[float]) ->
 def _comparisons(groups: Mapping[str, Sequence[Run]]) -> list[dict[str, Any]]:
     """Each claim on each data set, in each of the ways to use a model.
 
-    p by Holm over a claim's data sets; those of the averages over all the claims.
+    p by Holm over a claim's data sets; those of the averages over all the claims that have one.
     """
     pairs = [(a + after, b + after) for after in ("", ", fine-tuned", ", SELF/SELF") for a, b in CLAIMS]
     pairs += [("both", "both, SELF/SELF"), ("ebae", "ebae, SELF/SELF")]
     pairs += [("both-300-steps", "two-passes-300-steps")]
+    pairs += [(f"{way}-zh", "un-adapted-zh") for way in ("both", "ebae", "ebar")]
+    pairs += [
+        (f"{MINI}-then-on-{corpus}", second)
+        for corpus in TARGETS
+        for second in (MINI, f"{MINI}-then-on-wiki")
+    ]
     found = [
         one
         for first, second in pairs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llara.model import MINI, MINI_BASE
 
-__all__ = ["ARTICLES", "LM_STEPS", "PAIRS", "PARTS", "SEEDS", "STEPS", "TINY", "VARIANTS", "Run"]
+__all__ = ["ARTICLES", "LM_STEPS", "PAIRS", "PARTS", "SEEDS", "STEPS", "TARGETS", "TINY", "VARIANTS", "Run"]
 
 SEEDS = (1, 2, 3)
 STEPS = 1000
@@ -110,16 +110,17 @@ def steps(variants: Sequence[str], numbers: Sequence[int]) -> Iterator[Run]:
 
 
 def target() -> Iterator[Run]:
-    """A short adaptation, as the quickstart's, on the very corpus that is searched."""
+    """A short adaptation, as the quickstart's, on the corpus that is searched, or as much on Wikipedia."""
     yield Run("llara-mini", None, (), TARGETS, base=MINI)
-    for name, split in TARGETS.items():
+    corpora = {"wiki": TARGETS, **{name: {name: split} for name, split in TARGETS.items()}}
+    for corpus, data in corpora.items():
         for base in (MINI, MINI_BASE):
             yield Run(
-                f"{base}-then-on-{name}",
+                f"{base}-then-on-{corpus}",
                 None,
                 ("training.seed=1",),
-                {name: split},
-                corpus=name,
+                data,
+                corpus=corpus,
                 base=base,
                 recipe="quickstart-adapt",
             )
