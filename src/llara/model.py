@@ -328,19 +328,19 @@ def title_separator_of(name_or_path: str | Path) -> str | None:
 def fingerprint(name_or_path: str | Path) -> str:
     """SHA-256 over everything that decides a model's vectors: weights, tokenizer, prompts, modules.
 
-    A model card, a training log or the list of words may change without changing the fingerprint.
+    A model card, a training log or the list of words may change without changing the fingerprint, and in
+    llara's models sentence-transformers' settings, where other models have their prompts.
     """
     root = Path(resolve(name_or_path))
     if not root.is_dir():
         raise ModelError(f"{name_or_path} is not a local directory; a fingerprint needs its files")
     digest = hashlib.sha256()
-    for path in sorted(
-        p
-        for p in root.rglob("*")
-        if p.suffix in {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
-    ):
-        name = path.relative_to(root).as_posix()
-        if name in {LEXICON, "training.json", "config_sentence_transformers.json"}:
+    left_out = {LEXICON, "training.json"}
+    if (root / FACTS).is_file():
+        left_out.add("config_sentence_transformers.json")
+    suffixes = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
+    for path in sorted(path for path in root.rglob("*") if path.suffix in suffixes):
+        if (name := path.relative_to(root).as_posix()) in left_out:
             continue
         digest.update(f"{name}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as stream:

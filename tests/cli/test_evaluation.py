@@ -233,6 +233,20 @@ def test_a_model_whose_files_changed_is_not_resumed(unfinished: list[str], capsy
     assert "files of llara-mini have changed" in refused(capsys, *unfinished, "--resume")
 
 
+def test_a_run_whose_file_changed_is_not_resumed(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = ["--model", "run:good.trec", "none", "--dataset", "data"]
+    with monkeypatch.context() as patch:
+        patch.delattr("llara.evaluate.Bm25System.run")
+        with pytest.raises(AttributeError):
+            main(["evaluate", "--out", "out", *typed])
+    before = Path("good.trec").read_bytes()
+    Path("good.trec").write_text("q1 Q0 d2 1 2.0 x\n", encoding="utf-8")
+    assert "files of run:good.trec have changed" in refused(capsys, *typed, "--resume")
+    Path("good.trec").write_bytes(before)
+    assert main(["evaluate", "--out", "out", *typed, "--resume"]) == 0
+    assert results()[0]["metrics"]["nDCG@10"] == 0.5  # type: ignore[index]
+
+
 def test_a_corpus_whose_texts_changed_is_not_resumed(unfinished: list[str], capsys: Capture) -> None:
     write_data("data", corpus=[(id_, f"another {text}") for id_, text in CORPUS])
     assert "(contents)" in refused(capsys, *unfinished, "--resume")

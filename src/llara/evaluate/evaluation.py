@@ -17,7 +17,16 @@ from llara.evaluate.reading import Reading
 from llara.evaluate.results import Evaluation, Store
 from llara.evaluate.similarity import evaluate_similarity
 from llara.evaluate.summaries import summaries
-from llara.evaluate.systems import BM25, DenseSystem, System, check_system, open_system
+from llara.evaluate.systems import (
+    BM25,
+    DenseSystem,
+    RunSystem,
+    System,
+    check_system,
+    fingerprint_of,
+    open_system,
+    place_of,
+)
 from llara.evaluate.tasks import Dataset, PairsTask, RetrievalTask, open_tasks
 from llara.files import check_output
 from llara.fusion import reciprocal_rank_fusion, weighted_fusion
@@ -120,8 +129,7 @@ def evaluate(
         "ignore_identical_ids": asked.ignore_identical_ids,
     }
     store = Store(out, settings, overwrite=overwrite, resume=resume)
-    for kept in {evaluation.name: evaluation for evaluation in store.evaluations}.values():
-        _check_same_files(kept)  # once a model: all of its files are read
+    _check_same_files(store.evaluations)
     for spec in models:
         system: System | None = None
         for task in tasks:
@@ -160,16 +168,16 @@ def measure(
     return _retrieval(system, task, measures, depth)
 
 
-def _check_same_files(kept: Evaluation) -> None:
-    """Refuse to go on with the rows of a model that is another one now."""
-    from llara.model import fingerprint
-
-    before = kept.settings.get("fingerprint")
-    if before is not None and fingerprint(kept.name) != before:
-        raise ConfigError(
-            f"the files of {kept.name} have changed since {kept.dataset} was evaluated; start anew with "
-            "--overwrite"
-        )
+def _check_same_files(evaluations: Sequence[Evaluation]) -> None:
+    """Refuse to go on with the rows of a model, or a run, that is another one now."""
+    own = [each for each in evaluations if "hybrid" not in each.settings]
+    for (name, place), kept in {(each.name, place_of(each.name, each.dataset)): each for each in own}.items():
+        now = None if place is None else fingerprint_of(place)  # once a model: all of its files are read
+        if kept.settings.get("fingerprint") != now:
+            raise ConfigError(
+                f"the files of {name} have changed since {kept.dataset} was evaluated; start anew with "
+                "--overwrite"
+            )
 
 
 def _open_system(spec: str, asked: Asked) -> System:
@@ -201,7 +209,10 @@ def _retrieval(
     measures, depth = _plan(task.collection, measures, depth)
     run = system.run(replace(task.collection, queries=task.all_queries), depth=depth)
     tuning = {query: run.pop(query) for query in task.tuning_queries if query not in task.collection.queries}
-    return _measured(system.name, run, system.settings, task.collection, measures, depth, tuning)
+    settings = system.settings
+    if isinstance(system, RunSystem):
+        settings = {**settings, "fingerprint": fingerprint_of(system.file(task.name))}
+    return _measured(system.name, run, settings, task.collection, measures, depth, tuning)
 
 
 def _similarity(system: DenseSystem, task: PairsTask, asked: Asked) -> Evaluation:

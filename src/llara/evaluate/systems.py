@@ -16,13 +16,24 @@ from llara.encode import Role, encode_texts, longest_input
 from llara.errors import ConfigError, InputError
 from llara.evaluate.ranking import TopDocuments, exact_scores
 from llara.evaluate.reading import Reading
+from llara.files import sha256_of
 from llara.lexical import Bm25Index
 from llara.search import Run, read_run
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["BM25", "Bm25System", "DenseSystem", "RunSystem", "System", "check_system", "open_system"]
+__all__ = [
+    "BM25",
+    "Bm25System",
+    "DenseSystem",
+    "RunSystem",
+    "System",
+    "check_system",
+    "fingerprint_of",
+    "open_system",
+    "place_of",
+]
 
 BM25 = "BM25"
 _BLOCK_DOCUMENTS = 4096  # encoded and scored at once
@@ -185,14 +196,16 @@ def open_system(
 
         model, identity = load_plain(rest, kind, device=device), {"model": rest, "pooling": kind}
     else:
-        from llara.model import fingerprint, load, resolve, title_separator_of
+        from llara.model import load
 
-        model, source = load(spec, device=device), resolve(spec)
-        identity = {"model": spec}
-        if Path(source).is_dir():
-            identity["fingerprint"] = fingerprint(source)
-            if reading.title_separator is not None:
-                reading = replace(reading, title_separator=title_separator_of(spec))
+        model, identity = load(spec, device=device), {"model": spec}
+    place = place_of(spec)
+    if place is not None:
+        from llara.model import title_separator_of
+
+        identity["fingerprint"] = fingerprint_of(place)
+        if not kind and reading.title_separator is not None:
+            reading = replace(reading, title_separator=title_separator_of(spec))
     return DenseSystem(
         spec,
         model,
@@ -203,6 +216,29 @@ def open_system(
         batch_size=batch_size,
         progress=progress,
     )
+
+
+def place_of(spec: str, dataset: str = "") -> Path | None:
+    """Where what a system is made of stands: a model's directory, or its run on that data set.
+
+    None of BM25, and of a model of the Hub, which its name stands for.
+    """
+    kind, name = _kind(spec)
+    if kind == "bm25":
+        return None
+    if kind == "run":
+        return RunSystem(spec, name).file(dataset)
+    from llara.model import resolve
+
+    place = Path(resolve(name))
+    return place if place.is_dir() else None
+
+
+def fingerprint_of(place: Path) -> str:
+    """What is found at ``place_of`` a system, as a digest that changes with it."""
+    from llara.model import fingerprint
+
+    return fingerprint(place) if place.is_dir() else sha256_of(place)
 
 
 def check_system(spec: str, datasets: Iterable[str]) -> None:
