@@ -157,6 +157,13 @@ def test_weights_are_not_chosen_on_what_is_measured_nor_on_nothing(capsys: Captu
     assert "found nothing for the 1 queries" in capsys.readouterr().err
 
 
+def test_a_run_of_none_but_the_queries_that_weights_are_chosen_by_is_refused(capsys: Capture) -> None:
+    Path("tuning.trec").write_text("q3 Q0 d2 1 2.0 x\n", encoding="utf-8")
+    hybrid = ["--hybrid", "weighted", "--tune-split", "train"]
+    assert main(["evaluate", "--model", "run:tuning.trec", "--dataset", "data", *hybrid, "--out", "out"]) == 1
+    assert "'q3', none is judged in data, whose queries are such as 'q1'" in capsys.readouterr().err
+
+
 def test_a_malformed_file_of_sentence_pairs_is_told_by_its_line(capsys: Capture) -> None:
     Path("pairs.tsv").write_text("one\ttwo\n", encoding="utf-8")
     assert "pairs.tsv:1" in refused(capsys, "--model", "none", "--dataset", "pairs.tsv")

@@ -133,7 +133,7 @@ class RunSystem:
     """A TREC run file made elsewhere; ``{dataset}`` in its path stands for the collection's name.
 
     Raises:
-        InputError: the file is missing or malformed, or has no query of the collection.
+        InputError: the file is missing or malformed, or has no judged query of the collection.
     """
 
     name: str
@@ -152,10 +152,10 @@ class RunSystem:
         """See ``System.run``; the run as it is, however deep."""
         path = self.file(collection.name)
         found = read_run(path)
-        if not found.keys() & collection.queries.keys():
+        if not found.keys() & collection.qrels.keys():  # the queries may be others', to choose weights by
             raise InputError(
                 f"{path}: of its {len(found):,} queries, such as {next(iter(found), '')!r}, none is judged "
-                f"in {collection.name}, whose queries are such as {next(iter(collection.queries))!r}"
+                f"in {collection.name}, whose queries are such as {next(iter(collection.qrels))!r}"
             )
         top = _top_documents(collection, max(depth, *map(len, found.values())))
         for query, query_id in enumerate(collection.queries):
