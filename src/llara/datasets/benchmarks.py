@@ -19,7 +19,7 @@ from llara.datasets.hub import load_catalogue
 from llara.datasets.named import open_catalogue, open_hub
 from llara.errors import ConfigError, InputError, MissingExtraError
 
-__all__ = ["is_suite", "official_measures", "open_collection", "suite"]
+__all__ = ["catalogued", "is_suite", "official_measures", "open_collection", "suite"]
 
 IR_DATASETS_PREFIX = "ir_datasets:"
 LOCAL_PREFIX = "local:"
@@ -154,6 +154,28 @@ def official_measures(benchmark: str | None) -> tuple[str, ...]:
     return _MEASURES.get(benchmark or "", ())
 
 
+def catalogued(name: str | Path) -> str | None:
+    """The id of ir_datasets that a name is; None if it is none, or a path that exists here.
+
+    Raises:
+        MissingExtraError: it must be one, and ir_datasets is not installed.
+    """
+    if Path(name).exists():
+        return None
+    name = str(name)
+    if name.startswith(IR_DATASETS_PREFIX):
+        return name.removeprefix(IR_DATASETS_PREFIX)
+    try:
+        load_catalogue(name)
+    except InputError:
+        return None
+    except MissingExtraError:
+        if name.partition("/")[0] not in _CATALOGUES:
+            return None
+        raise
+    return name
+
+
 # -- which collection a name means
 
 
@@ -166,7 +188,7 @@ def _find(name: str | Path, split: str | None) -> tuple[StreamedCollection, str 
             return replace(open_hub(str(path), split=split), name=path.resolve().name), beir, None
         collection, judgements = _open_beir(path, split or "test")
         return collection, beir, judgements
-    identifier = None if path.exists() else _catalogued(str(name))
+    identifier = catalogued(name)
     if identifier is not None:
         collection = open_catalogue(identifier, split)
         beir = collection.name.removesuffix(f"/{collection.split}")
@@ -210,21 +232,6 @@ def _is_hub_folder(path: Path) -> bool:
     card = path / "README.md"
     is_configured = card.is_file() and "config_name:" in card.read_text(encoding="utf-8", errors="replace")
     return is_configured or path.with_name(f"{path.name}-qrels").is_dir()
-
-
-def _catalogued(name: str) -> str | None:
-    """The id of ir_datasets that a name is; None if it is none."""
-    if name.startswith(IR_DATASETS_PREFIX):
-        return name.removeprefix(IR_DATASETS_PREFIX)
-    try:
-        load_catalogue(name)
-    except InputError:
-        return None
-    except MissingExtraError:
-        if name.partition("/")[0] not in _CATALOGUES:
-            return None
-        raise
-    return name
 
 
 # -- which benchmark it is

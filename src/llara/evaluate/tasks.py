@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llara.corpus import Document
 from llara.datasets import Collection, Qrels, StreamedCollection, is_suite, open_collection, suite
+from llara.datasets.benchmarks import catalogued
 from llara.errors import ConfigError, InputError
 from llara.evaluate.similarity import SentencePair, is_similarity_source, read_pairs
 from llara.search import check_run_ids
@@ -87,9 +88,7 @@ def open_tasks(
     """
     tasks: list[Task] = []
     for dataset in _members(datasets, split):
-        if isinstance(dataset, str | Path) and (
-            Path(dataset).is_file() or is_similarity_source(dataset, split or "test")
-        ):
+        if isinstance(dataset, str | Path) and _holds_pairs(dataset, split or "test"):
             name = Path(dataset).resolve().stem if Path(dataset).exists() else str(dataset)
             task: Task = PairsTask(name, split or "test", read_pairs(dataset, split or "test"))
         else:
@@ -119,6 +118,13 @@ def _members(datasets: Sequence[Dataset], split: str | None) -> Iterator[Dataset
             yield from suite(dataset, split)
         else:
             yield dataset
+
+
+def _holds_pairs(dataset: str | Path, split: str) -> bool:
+    """Whether it is read as sentence pairs; the Hub is asked of no id of the catalogue."""
+    if Path(dataset).is_file():
+        return True
+    return catalogued(dataset) is None and is_similarity_source(dataset, split)
 
 
 def _collection(dataset: Dataset, split: str | None) -> StreamedCollection:
