@@ -73,6 +73,18 @@ def test_means_and_intervals_are_those_over_all_judged_queries():
         assert (summary.num_without_hits, summary.num_unjudged) == (0, 0)
 
 
+def test_of_counts_that_are_added_up_intervals_and_differences_are_those_of_the_sums():
+    found = compare_runs(RUNS, QRELS, ["NumRelRet", "NumRet(rel=1)", "NumQ"])
+    for summary, relevant in zip(found.runs, (8, 8, 4), strict=True):
+        assert summary.means == {"NumRelRet": relevant, "NumRet(rel=1)": relevant, "NumQ": 8}
+        low, high = summary.intervals["NumRelRet"]
+        assert low < relevant < high if relevant == 4 else low == relevant == high
+        assert summary.intervals["NumQ"] == (8, 8)
+    difference = found.differences[1]
+    assert (difference.run, difference.difference) == ("poor", -4)
+    assert -8 <= difference.interval[0] < -4 < difference.interval[1] < 0
+
+
 def test_any_run_may_be_the_baseline_and_all_pairs_are_corrected_together():
     with_poor = compare_runs(RUNS, QRELS, ["RR@10"], baseline="poor")
     assert [(each.run, each.against) for each in with_poor.differences] == [

@@ -53,6 +53,19 @@ def test_of_one_data_set_systems_are_rows_and_measures_columns_with_intervals():
     ]
 
 
+def test_the_interval_of_a_count_is_that_of_its_sum():
+    found = {"a": [3.0, 1.0, 0.0, 2.0], "b": [1.0, 1.0, 0.0, 0.0]}
+    rows = [
+        Evaluation(
+            name, {"NumRelRet": sum(values)}, {"NumRelRet": dict(zip("pqrs", values, strict=True))}, {}, {}
+        )
+        for name, values in found.items()
+    ]
+    low, high = bootstrap_interval(rows[0].per_query["NumRelRet"])
+    assert rows_of(markdown(rows))[1] == ["a", f"**6.000** ({4 * low:.3f} to {4 * high:.3f})"]
+    assert "-4.000" in page(rows)  # from a to b
+
+
 def test_of_several_data_sets_there_is_a_table_a_measure_with_an_average():
     text = markdown(
         [

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from llara.datasets.collections import qrels_file, read_qrels
 from llara.errors import ConfigError, InputError, OutputError
-from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run
+from llara.evaluate.measures import DEFAULT_MEASURES, depth_of, evaluate_run, interval_of_value, num_added
 from llara.files import write_text_atomic
 from llara.search import read_run
 from llara.significance import (
@@ -45,7 +45,7 @@ AnyRun = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run: its means and their intervals, by measure.
+    """One run: its means (of counts the sums) and their intervals, by measure.
 
     ``num_without_hits`` judged queries are not in the run and count 0; ``num_unjudged`` queries of the run
     are not judged and left out.
@@ -283,7 +283,10 @@ def _summary(
             f"the run {name} answers none of the {len(qrels):,} judged queries: {queries}, those judged such "
             f"as {next(iter(qrels))!r}; expected the ids of both to agree"
         )
-    intervals = {measure: bootstrap_interval(values[measure], level=level) for measure in means}
+    intervals = {
+        measure: interval_of_value(measure, len(qrels), bootstrap_interval(values[measure], level=level))
+        for measure in means
+    }
     return RunSummary(name, means, intervals, len(qrels.keys() - answered), len(answered - qrels.keys()))
 
 
@@ -310,8 +313,8 @@ def differences_of(
             measure,
             run,
             against,
-            difference=(math.fsum(a.values()) - math.fsum(b.values())) / len(a),
-            interval=paired_bootstrap_interval(a, b, level=1 - alpha),
+            difference=(math.fsum(a.values()) - math.fsum(b.values())) / len(a) * num_added(measure, len(a)),
+            interval=interval_of_value(measure, len(a), paired_bootstrap_interval(a, b, level=1 - alpha)),
             p_value=p_values[key],
             p_holm=corrected[key],
             effect_size=effect_size(a, b),

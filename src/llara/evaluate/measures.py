@@ -1,13 +1,15 @@
 """Measures: from a run and judgements to means and per-query values, by ir_measures (trec_eval underneath).
 
 Measures are named as ir_measures names them: ``nDCG@10``, ``R@100``, ``RR@10`` (also ``MRR@10``), ``AP``,
-``nDCG(judged_only=True)@10``. Every judged query counts, with 0 if nothing was found for it. Each value is
+``nDCG(judged_only=True)@10``. Every judged query counts, with 0 if nothing was found for it; counts, such as
+``NumRelRet``, are added up over queries, all others averaged. Each value is
 trec_eval's own for the same run, ties included; a relevance below 0 means not judged, as it does there.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from llara.errors import ConfigError, InputError
 
-__all__ = ["DEFAULT_MEASURES", "depth_of", "evaluate_run"]
+__all__ = ["DEFAULT_MEASURES", "depth_of", "evaluate_run", "interval_of_value", "num_added"]
 
 DEFAULT_MEASURES = ("nDCG@10", "RR@10", "R@100")
 
@@ -74,6 +76,27 @@ def depth_of(measures: Sequence[str]) -> int:
     parsed = _parse_measures(measures)
     cutoffs: list[int] = [measure.params.get("cutoff", _UNBOUNDED_DEPTH) for measure in parsed.values()]
     return max(_LEAST_DEPTH, *cutoffs)
+
+
+def num_added(measure: str, num_queries: int) -> int:
+    """What a mean over queries is multiplied by to give the measure's value: of counts all are added up.
+
+    >>> num_added("NumRet(rel=1)", 50), num_added("nDCG@10", 50), num_added("Spearman", 50)
+    (50, 1, 1)
+    """
+    import ir_measures
+
+    found = ir_measures.measures.registry.get(re.split(r"[(@]", measure)[0].strip())
+    is_sum = found is not None and isinstance(found.aggregator(), ir_measures.measures.base.SumAgg)
+    return num_queries if is_sum else 1
+
+
+def interval_of_value(
+    measure: str, num_queries: int, interval_of_mean: tuple[float, float]
+) -> tuple[float, float]:
+    """The interval of the measure's value, a mean or a sum."""
+    number, (low, high) = num_added(measure, num_queries), interval_of_mean
+    return number * low, number * high
 
 
 def _parse_measures(measures: Sequence[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llara.errors import ConfigError, InputError, OutputError
+from llara.evaluate.measures import interval_of_value
 from llara.files import check_output, write_text_atomic
 from llara.report import REPORT, Report, leave_report
 from llara.search import Run, read_run, write_run
@@ -45,14 +46,17 @@ class Evaluation:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def interval(self, measure: str) -> tuple[float, float]:
-        """The 95% bootstrap interval: of the mean over queries, unless ``intervals`` has it."""
+        """The 95% bootstrap interval: over queries, unless ``intervals`` has it."""
         known = self.intervals.get(measure)
-        return bootstrap_interval(self.per_query[measure]) if known is None else (known[0], known[1])
+        if known is not None:
+            return known[0], known[1]
+        values = self.per_query[measure]
+        return interval_of_value(measure, len(values), bootstrap_interval(values))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``difference`` of two means (first less second) and its two-sided p-value over paired queries."""
+    """``difference`` of two values (first less second) and its two-sided p-value over paired queries."""
 
     measure: str
     difference: float
