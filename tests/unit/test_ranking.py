@@ -61,9 +61,22 @@ def test_a_document_is_cut_into_overlapping_passages_under_its_title():
         Document("short", "x y", ""),
         Document("none", "", ""),
     ]
-    texts, starts = reading.texts(documents)
-    assert texts == ["T a b c d", "T c d e f", "T e f g", "x y", ""]
-    assert starts.tolist() == [0, 3, 4]
+    [block] = reading.blocks(documents)
+    assert block.ids == ["long", "short", "none"]
+    assert block.texts == ["T a b c d", "T c d e f", "T e f g", "x y", ""]
+    assert block.starts == [0, 3, 4]
+
+
+def test_blocks_are_bounded_by_passages_and_no_document_is_split_over_two():
+    reading = Reading(passage_words=2, passage_stride=1)
+    passages = [3000, 1096, 1, 5000, 4095, 2]  # of each document, one less than its words
+    documents = [Document(f"d{n}", "w " * (number + 1)) for n, number in enumerate(passages)]
+    blocks = list(reading.blocks(documents))
+    assert [block.ids for block in blocks] == [["d0", "d1"], ["d2"], ["d3"], ["d4"], ["d5"]]
+    assert [len(block.texts) for block in blocks] == [4096, 1, 5000, 4095, 2]
+    assert blocks[0].starts == [0, 3000]
+    whole = [Document(str(n), "w " * 500) for n in range(5000)]
+    assert [len(block.texts) for block in Reading().blocks(whole)] == [4096, 904]
 
 
 def test_every_word_is_in_a_passage_and_ideographs_count_as_words():

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from llara.corpus import Document
 from llara.encode import document_text
 from llara.errors import ConfigError
 
-__all__ = ["Reading", "split_words"]
+__all__ = ["Block", "Reading", "split_words"]
 
 # A word is a run of other characters than white space; Chinese and Japanese, written without blanks, count
 # by characters.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
+
+
+_BLOCK_TEXTS = 4096  # encoded and scored at once
+
+
+class Block(NamedTuple):
+    """Documents that follow each other, their texts one after the other, and where each document's begin."""
+
+    ids: list[str]
+    texts: list[str]
+    starts: list[int]
 
 
 @dataclass(frozen=True)
@@ -59,21 +68,28 @@ class Reading:
         settings = asdict(self)
         return settings if self.passage_words is None else {**settings, "passage_stride": self.stride}
 
-    def texts(self, documents: Sequence[Document]) -> tuple[list[str], np.ndarray]:
-        """The texts to score, those of one document together, and where each document's begin, int64 [N]."""
-        texts: list[str] = []
-        starts = []
+    def texts(self, document: Document) -> list[str]:
+        """The texts by which a document is scored: itself, or its passages."""
+        if self.passage_words is None:
+            return [document_text(document, self.title_separator)]
+        return [
+            document_text(Document(document.id, passage, document.title), self.title_separator)
+            for passage in split_words(document.text, self.passage_words, self.stride)
+        ]
+
+    def blocks(self, documents: Iterable[Document]) -> Iterator[Block]:
+        """The documents in blocks of at most 4,096 texts; one with more passages has a block of its own."""
+        block = Block([], [], [])
         for document in documents:
-            starts.append(len(texts))
-            if self.passage_words is None:
-                texts.append(document_text(document, self.title_separator))
-                continue
-            passages = split_words(document.text, self.passage_words, self.stride)
-            texts += [
-                document_text(Document(document.id, passage, document.title), self.title_separator)
-                for passage in passages
-            ]
-        return texts, np.array(starts, dtype=np.int64)
+            texts = self.texts(document)
+            if block.ids and len(block.texts) + len(texts) > _BLOCK_TEXTS:
+                yield block
+                block = Block([], [], [])
+            block.ids.append(document.id)
+            block.starts.append(len(block.texts))
+            block.texts.extend(texts)
+        if block.ids:
+            yield block
 
 
 def split_words(text: str, words: int, stride: int) -> list[str]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from llara.corpus import Document
 from llara.datasets import StreamedCollection
 from llara.encode import Role, encode_texts, longest_input
 from llara.errors import ConfigError, InputError
 from llara.evaluate.ranking import TopDocuments, exact_scores
-from llara.evaluate.reading import Reading
+from llara.evaluate.reading import Block, Reading
 from llara.files import sha256_of
 from llara.lexical import Bm25Index
 from llara.search import Run, read_run
@@ -36,7 +34,6 @@ __all__ = [
 ]
 
 BM25 = "BM25"
-_BLOCK_DOCUMENTS = 4096  # encoded and scored at once
 
 
 class System(Protocol):
@@ -55,7 +52,7 @@ class System(Protocol):
 
 
 class DenseSystem:
-    """A retriever: every document against every query, exactly. Memory holds 4,096 documents at a time."""
+    """A retriever: every document against every query, exactly. Memory holds 4,096 texts at a time."""
 
     def __init__(
         self,
@@ -87,10 +84,10 @@ class DenseSystem:
         """See ``System.run``."""
         queries_QD = self._encode(list(collection.queries.values()), self.query_role)
         top = _top_documents(collection, depth)
-        for documents in _blocks(collection.documents(), self.progress, f"{self.name}: {collection.name}"):
-            texts, starts = self.reading.texts(documents)
-            scores_QP = exact_scores(queries_QD, self._encode(texts, self.document_role))
-            _add_best_passages(top, scores_QP, starts, documents)
+        blocks = self.reading.blocks(collection.documents())
+        for block in _shown(blocks, self.progress, f"{self.name}: {collection.name}"):
+            scores_QP = exact_scores(queries_QD, self._encode(block.texts, self.document_role))
+            _add_best_passages(top, scores_QP, block)
         return top.run()
 
     def _encode(self, texts: list[str], role: Role) -> np.ndarray:
@@ -112,10 +109,10 @@ class Bm25System:
 
         def texts() -> Iterator[str]:
             num_texts = 0
-            for documents in _blocks(collection.documents()):
-                found, found_starts = self.reading.texts(documents)
-                starts.extend((found_starts + num_texts).tolist())
-                ids.extend(document.id for document in documents)
+            for document in collection.documents():
+                found = self.reading.texts(document)
+                ids.append(document.id)
+                starts.append(num_texts)
                 num_texts += len(found)
                 yield from found
 
@@ -283,25 +280,19 @@ def _top_documents(collection: StreamedCollection, depth: int) -> TopDocuments:
     return TopDocuments(list(collection.queries), depth, ignore_identical_ids=collection.ignore_identical_ids)
 
 
-def _add_best_passages(
-    top: TopDocuments, scores_QP: np.ndarray, starts: np.ndarray, documents: list[Document]
-) -> None:
+def _add_best_passages(top: TopDocuments, scores_QP: np.ndarray, block: Block) -> None:
     """Score each document by its best passage."""
-    ids = [document.id for document in documents]
-    if len(starts) < scores_QP.shape[1]:
-        scores_QP = np.maximum.reduceat(scores_QP, starts, axis=1)
+    if len(block.starts) < scores_QP.shape[1]:
+        scores_QP = np.maximum.reduceat(scores_QP, block.starts, axis=1)
     for query, scores_N in enumerate(scores_QP):
-        top.add(query, scores_N, ids)
+        top.add(query, scores_N, block.ids)
 
 
-def _blocks(
-    documents: Iterable[Document], progress: bool = False, about: str = ""
-) -> Iterator[list[Document]]:
-    """Lists of documents that follow each other."""
+def _shown(blocks: Iterable[Block], progress: bool, about: str) -> Iterator[Block]:
+    """The same, with a bar that counts documents."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    stream = iter(documents)
     with tqdm(desc=about, unit=" documents", leave=False, disable=None if progress else True) as bar:
-        while block := list(islice(stream, _BLOCK_DOCUMENTS)):
+        for block in blocks:
             yield block
-            bar.update(len(block))
+            bar.update(len(block.ids))
