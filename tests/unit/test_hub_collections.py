@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from scipy import stats  # type: ignore[import-untyped]
 
 from llara.corpus import Document
 from llara.datasets import open_collection
@@ -85,6 +86,16 @@ def scored(
     return [{"query-id": q, "corpus-id": d, "score": score(s)} for q, d, s in rows]
 
 
+SCORED = [("wing flow", "wing shear", 3.0), ("heat slab", "heat slab", 5.0), ("nozzle of", "the a", 0.5)]
+
+
+def sentence_pairs(scored: list[tuple[str, str, float]]) -> list[dict[str, object]]:
+    return [
+        {"genre": "news", "sid": f"{n:04}", "score": score, "sentence1": a, "sentence2": b}
+        for n, (a, b, score) in enumerate(scored)
+    ]
+
+
 REPOSITORIES = {
     # BEIR's, with the loading script that they still have
     "BeIR/scifact": {
@@ -125,6 +136,14 @@ configs:
         "de/corpus.parquet": parquet([{"id": row["_id"], "text": row["text"]} for row in CORPUS]),
         "de/queries.parquet": parquet([{"id": row["_id"], "text": row["text"]} for row in QUERIES]),
         "de/qrels.parquet": parquet(scored(QRELS, int)),
+    },
+    # MTEB's sentence pairs, splits by the names of files
+    "mteb/stsbenchmark-sts": {
+        "README.md": b"---\nlanguage:\n- en\n---\n",
+        "validation.jsonl.gz": gzip.compress(
+            lines(sentence_pairs([(a, b, -score) for a, b, score in SCORED]))
+        ),
+        "test.jsonl.gz": gzip.compress(lines(sentence_pairs(SCORED))),
     },
 }
 
@@ -274,10 +293,10 @@ for name in sys.argv[1:]:
 """
 
 
-def open_in_new_process(names: list[str], folder: Path, **environment: str) -> list[str]:
-    """What ``OPEN`` prints; the Hub's address is read once, at import."""
+def run_in_new_process(arguments: list[str], folder: Path, **environment: str) -> list[str]:
+    """What Python prints; the Hub's address is read once, at import."""
     done = subprocess.run(
-        [sys.executable, "-c", OPEN, *names],
+        [sys.executable, *arguments],
         env={**os.environ, "HF_HOME": str(folder / "hf"), **environment},
         capture_output=True,
         text=True,
@@ -301,7 +320,7 @@ def hub() -> Iterator[str]:
 def test_repositories_of_the_hub_are_read_by_name(tmp_path, hub):
     pytest.importorskip("datasets")
     names = ["BeIR/scifact", "BeIR/quora", "mteb/nq", "someone/many:de", "someone/none"]
-    *found, none = open_in_new_process(names, tmp_path, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0")
+    *found, none = run_in_new_process(["-c", OPEN, *names], tmp_path, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0")
     documents = [(row["_id"], row["title"], row["text"]) for row in CORPUS]
     rest = [{"1": "what purrs?"}, {"1": {"0012": 0, "4983": 2}}, documents]
     untitled = [(row["_id"], "", row["text"]) for row in CORPUS]
@@ -314,3 +333,15 @@ def test_repositories_of_the_hub_are_read_by_name(tmp_path, hub):
     assert none.startswith(
         "someone/none: no such file or folder here, and no such dataset on the Hugging Face"
     )
+
+
+def test_sentence_pairs_of_the_hub_are_evaluated_by_name(tmp_path, hub, retriever):
+    pytest.importorskip("datasets")
+    name = "mteb/stsbenchmark-sts"
+    command = ["-m", "llara", "evaluate", "--model", str(retriever.path), "--dataset", name, "--out", "out"]
+    [line] = run_in_new_process(command, tmp_path, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0")  # BM25 has no row
+    row = json.loads(line)
+    sides = [retriever.expected([pair[side] for pair in SCORED], "document") for side in (0, 1)]
+    spearman = stats.spearmanr((sides[0] * sides[1]).sum(axis=1), [pair[2] for pair in SCORED]).statistic
+    assert row.pop("metrics") == {"Spearman": pytest.approx(spearman)}
+    assert row == {"system": str(retriever.path), "dataset": name, "split": "test"}
