@@ -16,10 +16,10 @@ from llara.datasets.collections import (
     read_qrels,
 )
 from llara.datasets.hub import load_catalogue
-from llara.datasets.named import open_catalogue, open_hub
+from llara.datasets.named import open_catalogue, open_hub, other_split
 from llara.errors import ConfigError, InputError, MissingExtraError
 
-__all__ = ["catalogued", "is_suite", "official_measures", "open_collection", "suite"]
+__all__ = ["catalogued", "is_suite", "official_measures", "open_collection", "suite", "with_split"]
 
 IR_DATASETS_PREFIX = "ir_datasets:"
 LOCAL_PREFIX = "local:"
@@ -174,6 +174,22 @@ def catalogued(name: str | Path) -> str | None:
             return None
         raise
     return name
+
+
+def with_split(name: str | Path, split: str) -> str | Path | None:
+    """The name under which ``open_collection`` has another split of the same corpus; None if there is none.
+
+    An id of ir_datasets may hold its own: of ``beir/fiqa/test`` the split ``dev`` is ``beir/fiqa/dev``. Of
+    a repository of the Hub it is known once it is opened.
+
+    Raises:
+        MissingExtraError, InputError: it is an id of ir_datasets that is not there.
+    """
+    identifier = catalogued(name)
+    if identifier is not None:
+        return other_split(identifier, split)
+    is_beir = any(Path(name).glob("qrels/*.tsv"))
+    return None if is_beir and not Path(name, "qrels", f"{split}.tsv").is_file() else name
 
 
 # -- which collection a name means

@@ -19,7 +19,7 @@ from llara.datasets.collections import QRELS_HEADER, Qrels, StreamedCollection
 from llara.datasets.hub import catalogue_document, fetched, hub_errors, load_catalogue
 from llara.errors import InputError
 
-__all__ = ["open_catalogue", "open_hub"]
+__all__ = ["open_catalogue", "open_hub", "other_split"]
 
 _DEFAULT_SPLIT = "test"
 _SYNONYMS = {"dev": "validation", "validation": "dev"}
@@ -53,6 +53,22 @@ def open_catalogue(identifier: str, split: str | None = None) -> StreamedCollect
         documents=lambda: map(catalogue_document, fetched(name, dataset.docs_iter)),
         split=split,
     )
+
+
+def other_split(identifier: str, split: str) -> str | None:
+    """The id of a split of the corpus that an id is of, such as ``beir/fiqa/dev`` for ``beir/fiqa/test``.
+
+    None if there is none that has documents, queries and judgements.
+    """
+    load_catalogue(identifier)
+    import ir_datasets
+
+    parts = ("docs", "queries", "qrels")
+    for whole in (identifier, ir_datasets.docs_parent_id(identifier)):
+        found = f"{whole}/{split}"
+        if found in ir_datasets.registry and all(map(ir_datasets.load(found).has, parts)):
+            return found
+    return None
 
 
 def _judged_subset(identifier: str, split: str | None) -> tuple[str, str]:

@@ -79,7 +79,8 @@ def evaluate(
             finished stays in ``OUT.partial`` if the run is stopped.
         measures: names of ir_measures; by default nDCG@10, RR@10 and R@100, and of a benchmark its own.
         hybrid: "rrf" or "weighted": adds to each retriever a row in which it is fused with BM25.
-        tune_split: the split, other than ``split``, on which the weights are chosen.
+        tune_split: the split, other than ``split``, on which the weights are chosen; members of a suite that
+            lack it get no hybrid.
         asked: roles, titles and passages, depth, batches.
         resume: go on with what stands in ``OUT.partial``.
 
@@ -141,6 +142,8 @@ def evaluate(
                     continue
                 store.keep(_retrieval(system, task, measures, asked.depth))
             if hybrid and spec != _BM25_SPEC and isinstance(task, RetrievalTask):
+                if hybrid == "weighted" and not task.tuning_qrels:
+                    continue
                 name = f"{spec} + {BM25}"
                 if store.find(name, task.name) is None:
                     parts = [store.find(each, task.name) for each in (spec, BM25)]

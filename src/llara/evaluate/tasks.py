@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llara.corpus import Document
 from llara.datasets import Collection, Qrels, StreamedCollection, is_suite, open_collection, suite
-from llara.datasets.benchmarks import catalogued
+from llara.datasets.benchmarks import catalogued, with_split
 from llara.errors import ConfigError, InputError
 from llara.evaluate.similarity import SentencePair, is_similarity_source, read_pairs
 from llara.search import check_run_ids
@@ -22,7 +23,7 @@ Dataset = str | Path | Collection | StreamedCollection
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """A collection to measure on, and the judged queries of another split to choose weights by."""
+    """A collection to measure on, and the judged queries of another split to choose weights by, if any."""
 
     collection: StreamedCollection
     tuning_queries: dict[str, str]
@@ -84,40 +85,92 @@ def open_tasks(
 
     Raises:
         ConfigError: two have one name, or the tuning split has no query of its own.
-        InputError: one is missing or malformed, has no judged query, or an id cannot be written.
+        InputError: one is missing or malformed, has no judged query, or an id cannot be written; one that was
+            named, not a member of a suite, or all lack the tuning split.
     """
+    members = [_member(*each, split or "test", tune_split) for each in _members(datasets, split)]
+    if tune_split:
+        _check_tuning(members, tune_split)
     tasks: list[Task] = []
-    for dataset in _members(datasets, split):
-        if isinstance(dataset, str | Path) and _holds_pairs(dataset, split or "test"):
-            name = Path(dataset).resolve().stem if Path(dataset).exists() else str(dataset)
-            task: Task = PairsTask(name, split or "test", read_pairs(dataset, split or "test"))
+    for member in members:
+        if member.is_pairs:
+            task: Task = _pairs_task(member.dataset, split or "test")
         else:
-            tuning = _collection(dataset, tune_split) if tune_split else None
-            collection = _collection(dataset, split)
-            if tuning and tuning.queries.keys() <= collection.queries.keys():
-                raise ConfigError(
-                    f"{collection.name}: all queries judged in {tune_split!r} are measured as well; weights "
-                    "are chosen on others. Name another split with --tune-split"
-                )
-            if ignore_identical_ids is not None:
-                collection = replace(collection, ignore_identical_ids=ignore_identical_ids)
-            if are_runs_written:
-                check_run_ids([*(tuning.queries if tuning else ()), *collection.queries])
-                collection = replace(collection, documents=_with_run_ids(collection.documents))
-            task = RetrievalTask(collection, tuning.queries if tuning else {}, tuning.qrels if tuning else {})
+            task = _retrieval_task(member, split, tune_split, ignore_identical_ids, are_runs_written)
         if any(task.name == other.name for other in tasks):
             raise ConfigError(f"two data sets are called {task.name!r}; evaluate them one after the other")
         tasks.append(task)
     return tasks
 
 
-def _members(datasets: Sequence[Dataset], split: str | None) -> Iterator[Dataset]:
-    """The data sets, and of a suite its members."""
+@dataclass(frozen=True)
+class _Member:
+    """One of the data sets; ``tuning`` is what has the queries to choose weights by, None if nothing has."""
+
+    dataset: Dataset
+    is_of_suite: bool
+    is_pairs: bool
+    tuning: Dataset | None
+
+
+def _members(datasets: Sequence[Dataset], split: str | None) -> Iterator[tuple[Dataset, bool]]:
+    """The data sets, and of a suite its members; whether they are of one."""
     for dataset in datasets:
         if isinstance(dataset, str) and is_suite(dataset):
-            yield from suite(dataset, split)
+            yield from ((name, True) for name in suite(dataset, split))
         else:
-            yield dataset
+            yield dataset, False
+
+
+def _member(dataset: Dataset, is_of_suite: bool, split: str, tune_split: str | None) -> _Member:
+    if not isinstance(dataset, str | Path):
+        return _Member(dataset, is_of_suite, False, dataset if tune_split else None)
+    is_pairs = _holds_pairs(dataset, split)
+    tuning = with_split(dataset, tune_split) if tune_split and not is_pairs else None
+    return _Member(dataset, is_of_suite, is_pairs, tuning)
+
+
+def _check_tuning(members: Sequence[_Member], tune_split: str) -> None:
+    """Members of a suite may lack the split, if others have it; those that were named may not."""
+    collections = [member for member in members if not member.is_pairs]
+    without = [member for member in collections if member.tuning is None]
+    if not without:
+        return
+    names = ", ".join(str(member.dataset) for member in without)
+    if len(without) == len(collections) or not all(member.is_of_suite for member in without):
+        raise InputError(
+            f"no split {tune_split!r} to choose weights by in {names}; name one that they have with "
+            "--tune-split, evaluate them apart from the others, or fuse by --hybrid rrf, which has no weights"
+        )
+    warnings.warn(f"no hybrid on {names}: no split {tune_split!r} there to choose weights by", stacklevel=4)
+
+
+def _pairs_task(dataset: Dataset, split: str) -> PairsTask:
+    assert isinstance(dataset, str | Path)
+    name = Path(dataset).resolve().stem if Path(dataset).exists() else str(dataset)
+    return PairsTask(name, split, read_pairs(dataset, split))
+
+
+def _retrieval_task(
+    member: _Member,
+    split: str | None,
+    tune_split: str | None,
+    ignore_identical_ids: bool | None,
+    are_runs_written: bool,
+) -> RetrievalTask:
+    tuning = None if member.tuning is None else _collection(member.tuning, tune_split)
+    collection = _collection(member.dataset, split)
+    if tuning and tuning.queries.keys() <= collection.queries.keys():
+        raise ConfigError(
+            f"{collection.name}: all queries judged in {tune_split!r} are measured as well; weights "
+            "are chosen on others. Name another split with --tune-split"
+        )
+    if ignore_identical_ids is not None:
+        collection = replace(collection, ignore_identical_ids=ignore_identical_ids)
+    if are_runs_written:
+        check_run_ids([*(tuning.queries if tuning else ()), *collection.queries])
+        collection = replace(collection, documents=_with_run_ids(collection.documents))
+    return RetrievalTask(collection, tuning.queries if tuning else {}, tuning.qrels if tuning else {})
 
 
 def _holds_pairs(dataset: str | Path, split: str) -> bool:
