@@ -173,6 +173,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
             batch_size=args.batch_size,
             progress=True,
         ),
+        unlabelled=args.unlabelled,
         overwrite=args.overwrite,
         resume=args.resume,
     )
@@ -180,8 +181,10 @@ def run_evaluate(args: argparse.Namespace) -> None:
         print(line)
     if args.unlabelled:
         from llara.evaluate.unlabelled import CAUTION
+        from llara.evaluate.verdicts import verdicts
 
-        say(CAUTION)
+        for sentence in (*(each.sentence for each in verdicts(found)), CAUTION):
+            say(sentence)
     say(f"tables with intervals, per-query values and runs are in {args.out}")
 
 

@@ -2,8 +2,8 @@
 
 Reading order: ``measures``, ``reading`` and ``ranking`` (what a system reads, and its best documents),
 ``systems``, ``fusion``, ``similarity``, ``unlabelled``, ``tasks`` (what they are asked about), ``results``,
-``comparison`` (runs from anywhere, tested), ``tables``, ``summaries``, ``changes`` and ``page`` (what is
-written about it), ``evaluation`` (all systems on all data sets).
+``comparison`` (runs from anywhere, tested), ``tables``, ``verdicts``, ``summaries``, ``changes`` and ``page``
+(what is written about it), ``evaluation`` (all systems on all data sets).
 """
 
 from llara.evaluate.evaluation import Asked, evaluate, measure

@@ -28,6 +28,7 @@ from llara.evaluate.systems import (
     place_of,
 )
 from llara.evaluate.tasks import Dataset, PairsTask, RetrievalTask, open_tasks
+from llara.evaluate.verdicts import finding, sections, verdicts
 from llara.files import check_output
 from llara.fusion import reciprocal_rank_fusion, weighted_fusion
 from llara.search import Run
@@ -62,6 +63,7 @@ def evaluate(
     hybrid: str | None = None,
     tune_split: str | None = None,
     asked: Asked = Asked(),
+    unlabelled: bool = False,
     overwrite: bool = False,
     resume: bool = False,
 ) -> list[Evaluation]:
@@ -82,6 +84,8 @@ def evaluate(
         tune_split: the split, other than ``split``, on which the weights are chosen; members of a suite that
             lack it get no hybrid.
         asked: roles, titles and passages, depth, batches.
+        unlabelled: the data sets are tasks made of a corpus: what is written says what improved in all of
+            them, and what they cannot tell.
         resume: go on with what stands in ``OUT.partial``.
 
     Raises:
@@ -152,9 +156,16 @@ def evaluate(
         raise ConfigError("sentence pairs are for models that embed; name one with --model")
     if out is not None:
         collections = {task.name: task.collection for task in tasks if isinstance(task, RetrievalTask)}
+        found = verdicts(store.evaluations) if unlabelled else None
         store.finish(
-            summaries(store.evaluations, settings),
-            lambda: page(store.evaluations, collections=collections, settings=settings),
+            summaries(store.evaluations, settings, found),
+            lambda: page(
+                store.evaluations,
+                collections=collections,
+                settings=settings,
+                finding=finding(found or ()),
+                lead=[] if found is None else sections(found),
+            ),
         )
     return store.evaluations
 

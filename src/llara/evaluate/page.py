@@ -36,6 +36,7 @@ def page(
     settings: Mapping[str, Any] | None = None,
     title: str = "Evaluation",
     finding: str = "",
+    lead: Sequence[Section] = (),
     notes: Sequence[str] = (),
     published: Sequence[str] = PUBLISHED,
 ) -> Report:
@@ -45,6 +46,7 @@ def page(
         evaluations: each of one system on one data set.
         collections: data set -> its texts, of which examples are shown.
         settings: what was asked of the evaluation as a whole.
+        lead: sections that stand before all others.
 
     Raises:
         InputError: one system has two evaluations of one data set.
@@ -56,6 +58,7 @@ def page(
         title=title,
         finding=finding or _finding(found),
         sections=[
+            *lead,
             Section(
                 "How well each finds", [table for group in found for table in group_tables(group, published)]
             ),

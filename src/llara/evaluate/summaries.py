@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llara.evaluate.results import FORMAT, Evaluation
+
+if TYPE_CHECKING:
+    from llara.evaluate.verdicts import Verdict
 
 __all__ = ["summaries"]
 
 
-def summaries(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> dict[str, str]:
-    """File name -> text."""
+def summaries(
+    evaluations: Sequence[Evaluation],
+    settings: dict[str, Any],
+    verdicts: Sequence[Verdict] | None = None,
+) -> dict[str, str]:
+    """File name -> text; ``verdicts`` are those over tasks made of a corpus."""
     from llara.evaluate import tables
+    from llara.evaluate.verdicts import as_data, markdown
 
     rows = [
         {
@@ -28,8 +36,10 @@ def summaries(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> di
         }
         for evaluation in evaluations
     ]
-    content = {"format": FORMAT, "settings": settings, "results": rows}
+    said = {} if verdicts is None else as_data(verdicts)
+    content = {"format": FORMAT, **said, "settings": settings, "results": rows}
+    lead = [] if verdicts is None else [markdown(verdicts)]
     return {
         "metrics.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n",
-        "table.md": tables.markdown(evaluations),
+        "table.md": "\n".join([*lead, tables.markdown(evaluations)]),
     }
