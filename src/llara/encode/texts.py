@@ -47,6 +47,7 @@ def encode_texts(
     *,
     role: Role,
     batch_size: int = 64,
+    own_similarity: bool = False,
     progress: bool = False,
 ) -> np.ndarray:
     """The unit vectors of ``texts`` in their order: float32 [N, D].
@@ -57,6 +58,7 @@ def encode_texts(
 
     Args:
         batch_size: no batch holds more texts.
+        own_similarity: for inner products as the model compares; see ``Encoder.encode``.
         progress: show a bar on stderr if that is a terminal.
 
     Raises:
@@ -66,7 +68,9 @@ def encode_texts(
     from llara.encoder import Encoder
 
     encoder = model if isinstance(model, Encoder) else Encoder(model)
-    return encoder.encode(texts, role=role, batch_size=batch_size, progress=progress)
+    return encoder.encode(
+        texts, role=role, batch_size=batch_size, own_similarity=own_similarity, progress=progress
+    )
 
 
 def check_settings(*, role: str, **sizes: int) -> None:

@@ -94,6 +94,7 @@ class Encoder:
         *,
         role: Role,
         batch_size: int | None = None,
+        own_similarity: bool = False,
         progress: bool = False,
     ) -> np.ndarray:
         """The unit vectors of ``texts`` in their order: float32 ``[N, D]``; a vector of zeros stays as it is.
@@ -102,6 +103,8 @@ class Encoder:
 
         Args:
             batch_size: no batch holds more texts (the stock path: 64 by default).
+            own_similarity: for inner products as the model compares: where it does so by dot product, the
+                vectors keep their lengths.
             progress: show a bar on stderr if that is a terminal.
 
         Raises:
@@ -123,7 +126,10 @@ class Encoder:
         with tqdm(total=len(texts), desc=f"encode {role}", unit="text", leave=False, disable=hide) as bar:
             for vectors in self._windows(texts, role, batch_size):
                 of_these = texts[done : done + len(vectors)]
-                parts.append(_unit_vectors(vectors, of_these, is_dot=similarity == "dot"))
+                _check_finite(vectors, of_these)
+                if similarity == "dot" and not own_similarity:
+                    _check_lengths(vectors)
+                parts.append(vectors if similarity == "dot" and own_similarity else unit(vectors))
                 done += len(vectors)
                 bar.update(len(vectors))
         return np.concatenate(parts) if parts else np.zeros((0, self.dimension), dtype=np.float32)
@@ -150,8 +156,7 @@ class Encoder:
         self.how += ", compiled layers"
 
 
-def _unit_vectors(vectors: np.ndarray, texts: Sequence[str], *, is_dot: bool) -> np.ndarray:
-    """Scale the rows of float32 ``[n, D]`` to length 1; refuse what cosine cannot compare."""
+def _check_finite(vectors: np.ndarray, texts: Sequence[str]) -> None:
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         text = texts[int(np.argmin(finite))]
@@ -159,10 +164,13 @@ def _unit_vectors(vectors: np.ndarray, texts: Sequence[str], *, is_dot: bool) ->
             f"the model gave a vector that is not finite (NaN or infinity) for the text {text[:80]!r}; "
             "load it in float32 or bfloat16 instead of float16, or look at its weights"
         )
+
+
+def _check_lengths(vectors: np.ndarray) -> None:
+    """Refuse float32 ``[n, D]`` of a dot-product model that cosine would compare otherwise."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    if is_dot and np.any(np.abs(lengths - 1) > 1e-2):
+    if np.any(np.abs(lengths - 1) > 1e-2):
         raise ModelError(
             f"the model compares by dot product and its vectors are not of length 1 (one has "
             f"{float(lengths.max()):.3g}); llara searches by cosine only, so add a Normalize module to it"
         )
-    return unit(vectors)

@@ -52,7 +52,10 @@ class System(Protocol):
 
 
 class DenseSystem:
-    """A retriever: every document against every query, exactly. Memory holds 4,096 texts at a time."""
+    """A retriever: every document against every query, exactly. Memory holds 4,096 texts at a time.
+
+    A model that compares by dot product is asked so, whatever the lengths of its vectors; others by cosine.
+    """
 
     def __init__(
         self,
@@ -79,6 +82,8 @@ class DenseSystem:
             "document_role": document_role,
             **reading.settings(),
         }
+        if model.similarity_fn_name == "dot":
+            self.settings["similarity"] = "dot"
 
     def run(self, collection: StreamedCollection, *, depth: int) -> Run:
         """See ``System.run``."""
@@ -91,7 +96,7 @@ class DenseSystem:
         return top.run()
 
     def _encode(self, texts: list[str], role: Role) -> np.ndarray:
-        return encode_texts(self.model, texts, role=role, batch_size=self.batch_size)
+        return encode_texts(self.model, texts, role=role, batch_size=self.batch_size, own_similarity=True)
 
 
 class Bm25System:
