@@ -19,7 +19,9 @@ from llara.model import load
 
 EXAMPLE = (
     "llara convert --base llara-mini-base --out un-adapted\n"
-    "python benchmarks/similarity_roles.py --model un-adapted=un-adapted llara-mini=llara-mini --dataset "
+    "python benchmarks/adaptation_study.py --data DATA --work STUDY --parts english-1\n"
+    "python benchmarks/similarity_roles.py --model un-adapted=un-adapted llara-mini=llara-mini "
+    "'both tasks=STUDY/models/both-1' --dataset "
     "DATA/stsb:test DATA/sts12-15:2012 DATA/sts12-15:2013 DATA/sts12-15:2014 DATA/sts12-15:2015 "
     "--out benchmarks/results/similarity_roles.json"
 )

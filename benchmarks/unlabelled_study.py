@@ -31,7 +31,9 @@ EXAMPLE = (
     "python benchmarks/finetune_study.py --train DATA/squad-train-sentences DATA/medquad --test DATA/squad"
     " --work FT\n"
     "python benchmarks/unlabelled_study.py --system BM25=bm25 un-adapted=FT/un-adapted adapted=llara-mini"
-    " un-adapted-fine-tuned=FT/un-adapted-fine-tuned adapted-fine-tuned=FT/adapted-fine-tuned --collection"
+    " un-adapted-fine-tuned=FT/un-adapted-fine-tuned adapted-fine-tuned=FT/adapted-fine-tuned"
+    " mined=FT/adapted-fine-tuned-then-on-mined-negatives"
+    " random=FT/adapted-fine-tuned-then-on-random-negatives --collection"
     " DATA/squad:dev DATA/covidqa:test DATA/wikiqa:test DATA/cranfield:test DATA/cisi:test DATA/cacm:test"
     " --work WORK --out benchmarks/results/unlabelled_study.json"
 )
