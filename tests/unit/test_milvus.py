@@ -19,6 +19,7 @@ pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
 
 STORED = np.eye(8, dtype=np.float32)
+MOST_MESSAGE_BYTES, MOST_ROWS = 67_108_864, 16_384  # of a server, as it is shipped
 
 
 @pytest.fixture
@@ -131,6 +132,110 @@ def test_long_texts_are_cut_with_a_warning_and_their_letters_stay_whole(tmp_path
     ((hit,),) = index.search(np.eye(1, 8, dtype=np.float32), 1)
     assert hit.document.text == "a" + "ö" * 32_767
     index.close()
+
+
+class StrictClient:
+    """Stands in for the client of a server, and refuses what a server would."""
+
+    def __init__(self):
+        self.ids, self.made, self.metadata_bytes = set(), False, []
+
+    def create_collection(self, *_, **__):
+        self.made = True
+
+    def insert(self, name, rows):
+        from pymilvus.client.entity_helper import convert_to_json
+
+        metadata = [len(convert_to_json(row["metadata"])) for row in rows if row["metadata"] is not None]
+        texts = sum(len(row[field].encode()) for row in rows for field in ("id", "title", "text"))
+        names_and_lengths = 32 * len(rows)
+        vectors = sum(row["vector"].nbytes for row in rows)
+        assert vectors + texts + sum(metadata) + names_and_lengths <= MOST_MESSAGE_BYTES
+        self.metadata_bytes += metadata
+        self.ids |= {row["id"] for row in rows}
+
+    upsert = insert
+
+    def query(self, name, *, limit, **options):
+        assert limit <= MOST_ROWS
+        assert len(options["filter"].encode()) <= MOST_MESSAGE_BYTES
+        asked = json.loads(options["filter"].removeprefix("id in "))
+        return [{"id": id_} for id_ in asked if id_ in self.ids]
+
+    def delete(self, name, ids):
+        self.ids -= set(ids)
+
+    def search(self, name, data, limit, **_):
+        assert len(data) * limit <= MOST_ROWS
+        entity = {"title": "", "text": "", "metadata": None}
+        return [[{"id": "d", "distance": 1.0, "entity": entity}] * limit for _ in data]
+
+    def prepare_index_params(self):
+        from pymilvus import MilvusClient
+
+        return MilvusClient.prepare_index_params()
+
+    def has_collection(self, name):
+        return self.made
+
+    def describe_collection(self, name):
+        return {}
+
+    def ignore(self, *_):
+        """What has no limits."""
+
+    drop_collection = rename_collection = load_collection = flush = ignore
+
+    def close(self):
+        """Nothing to end."""
+
+
+@pytest.fixture
+def strict(monkeypatch):
+    client = StrictClient()
+    monkeypatch.setattr("llara.indexes.milvus._client", lambda *_: client)
+    return client
+
+
+def test_no_request_is_more_than_a_server_takes(strict, tmp_path, write_vectors):
+    documents = [Document(id=f"long {n}", title="t" * 20_000, text="x" * 60_000) for n in range(900)]
+    documents += [Document(id=f"d{n}", text="short", metadata={"year": n}) for n in range(18_000)]
+    ones = np.zeros((len(documents), 8), np.float32)
+    ones[:, 0] = 1
+    source = write_vectors(tmp_path / "v", documents, ones, shard_size=len(documents))
+    out = build_index(source, tmp_path / "index", backend="milvus", uri="http://strict")
+    assert strict.ids == {document.id for document in documents}
+    assert add_to_index(out, source).replaced == len(documents)
+    index = open_index(out)
+    assert [len(hits) for hits in index.search(ones[:40], 1000)] == [1000] * 40
+    assert delete_from_index(out, [document.id for document in documents]).deleted == len(documents)
+    assert not strict.ids
+
+
+def test_metadata_that_milvus_cannot_keep_are_refused_before_anything_is_written(
+    strict, tmp_path, write_vectors
+):
+    most = {"note": "ö" * 32_762 + "x"}  # 11 bytes of braces, quotes and name, and 65,525 of text
+    documents = [Document(id=f"d{n}", text="text", metadata=most) for n in range(3)]
+    fits = write_vectors(tmp_path / "fits", documents, STORED[:3])
+    out = build_index(fits, tmp_path / "index", backend="milvus", uri="http://strict")
+    assert strict.metadata_bytes == [65_536] * 3
+    documents.append(Document(id="too much", text="text", metadata={"note": most["note"] + "x"}))
+    source = write_vectors(tmp_path / "more", documents, STORED[:4], shard_size=1)
+    message = r"metadata of the document 'too much' have 65,537 bytes.* 65,536;.*--no-metadata"
+    with pytest.raises(InputError, match=message):
+        add_to_index(out, source)
+    with pytest.raises(InputError, match=message):
+        build_index(source, tmp_path / "other", backend="milvus", uri="http://strict", collection="other")
+    assert (len(strict.metadata_bytes), (tmp_path / "other").exists()) == (3, False)
+
+
+def test_an_id_that_milvus_cannot_keep_is_refused_before_anything_is_written(strict, tmp_path, write_vectors):
+    documents = [Document(id="d", text="text"), Document(id="i" * 65_536, text="text")]
+    source = write_vectors(tmp_path / "v", documents, STORED[:2], shard_size=1)
+    with pytest.raises(InputError, match=r"the id i{40}\.\.\. has over 65,535 bytes.*shorten it"):
+        build_index(source, tmp_path / "index", backend="milvus", uri="http://strict")
+    assert not strict.ids
 
 
 def test_a_collection_that_is_built_again_is_a_new_one(vectors, tmp_path):

@@ -6,8 +6,8 @@ MILVUS_TOKEN and written nowhere). The primary key is the document's id, so that
 collection can upsert, too.
 
 Differences from faiss: scores are Milvus's own (float32); texts of more than 65,535 bytes are cut, which is
-all that Milvus keeps; an update is not one transaction, and one that was killed is mended by running it
-again.
+all that Milvus keeps, and metadata of more than 65,536 are refused; an update is not one transaction, and one
+that was killed is mended by running it again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ import numpy as np
 from llara.errors import ConfigError, InputError, LlaraError, MissingExtraError, OutputError
 from llara.indexes.base import Change, Found, IndexManifest, Kind, by_score, check_queries
 from llara.indexes.filters import milvus_expression, parse_filter
-from llara.indexes.milvus_rows import MOST_BYTES, found_of, rows_of
+from llara.indexes.milvus_rows import (
+    MOST_BYTES,
+    MOST_ROWS,
+    check_rows,
+    found_of,
+    id_batches,
+    row_batches,
+)
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
 
@@ -38,8 +45,6 @@ __all__ = ["MilvusIndex", "add", "build", "check_kind", "collection_name", "dele
 TOKEN = "MILVUS_TOKEN"  # the name of the environment variable
 _LITE = "milvus.db"
 _MADE_BY = "llara, model "  # and its fingerprint: a collection's description, which Milvus Lite forgets
-_MOST_HITS = 16_384  # of a search
-_IDS_AT_ONCE = 1000
 _TYPES: dict[str, str] = {
     "exact": "FLAT",
     "hnsw": "HNSW",
@@ -85,8 +90,8 @@ class MilvusIndex:
     def search(self, vectors: np.ndarray, k: int, *, where: str | None = None) -> list[list[Found]]:
         """See ``Index.search``; ``k`` is at most 16,384."""
         assert k >= 1, k
-        if k > _MOST_HITS:
-            raise ConfigError(f"k is {k}, and Milvus gives at most {_MOST_HITS:,} hits")
+        if k > MOST_ROWS:
+            raise ConfigError(f"k is {k}, and Milvus gives at most {MOST_ROWS:,} hits")
         queries = check_queries(vectors, self.manifest.dimension)
         if len(queries) == 0:
             return []
@@ -102,17 +107,21 @@ class MilvusIndex:
     def _searched(
         self, queries: np.ndarray, k: int, expression: str, params: dict[str, int]
     ) -> list[list[Found]]:
-        with _talking(self.manifest, InputError):
-            results = self._client.search(
-                self.manifest.collection,
-                data=list(queries),
-                anns_field="vector",
-                filter=expression,
-                limit=k,
-                output_fields=["title", "text", "metadata"],
-                search_params={"metric_type": "IP", "params": params},
-            )
-        return [by_score(found_of(hit) for hit in hits) for hits in results]
+        results = []
+        at_once = max(1, MOST_ROWS // k)  # what comes back holds the texts, and has its limit, too
+        for start in range(0, len(queries), at_once):
+            with _talking(self.manifest, InputError):
+                answers = self._client.search(
+                    self.manifest.collection,
+                    data=list(queries[start : start + at_once]),
+                    anns_field="vector",
+                    filter=expression,
+                    limit=k,
+                    output_fields=["title", "text", "metadata"],
+                    search_params={"metric_type": "IP", "params": params},
+                )
+            results += [by_score(found_of(hit) for hit in hits) for hits in answers]
+        return results
 
 
 def build(
@@ -123,11 +132,14 @@ def build(
     *,
     overwrite: bool,
 ) -> None:
-    """Make the collection, index it and insert all documents; memory holds a batch of 8 MiB of vectors.
+    """Make the collection, index it and insert all documents; memory holds a request of 16 MiB, and a shard's
+    texts.
 
     Raises:
+        InputError: an id or a document's metadata is longer than Milvus takes; nothing is written then.
         OutputError: the collection exists (without ``overwrite``), or Milvus refuses what is written.
     """
+    check_rows(source)
     client = _client(directory, manifest)
     name = manifest.collection
     # What is there is searched until this one is whole; nobody else has such a name.
@@ -142,7 +154,7 @@ def build(
             client.drop_collection(new.collection)  # of a build that was killed
             try:
                 _create(client, new, settings)
-                for rows in rows_of(source):
+                for rows in row_batches(source):
                     client.insert(new.collection, rows)
                 client.flush(new.collection)
             except BaseException:
@@ -160,13 +172,15 @@ def add(path: Path, manifest: IndexManifest, source: VectorSource) -> Change:
     """Upsert the documents of ``source``.
 
     Raises:
+        InputError: an id or a document's metadata is longer than Milvus takes; nothing is written then.
         OutputError: Milvus refuses what is written.
     """
+    check_rows(source)
     client = _existing(path, manifest)
     replaced = 0
     with _talking(manifest, OutputError):
         client.load_collection(manifest.collection)
-        for rows in rows_of(source):
+        for rows in row_batches(source):
             replaced += len(_known(client, manifest, [row["id"] for row in rows]))
             client.upsert(manifest.collection, rows)
         client.flush(manifest.collection)
@@ -184,8 +198,8 @@ def delete(path: Path, manifest: IndexManifest, ids: Sequence[str]) -> Change:
     deleted = 0
     with _talking(manifest, OutputError):
         client.load_collection(manifest.collection)
-        for start in range(0, len(wanted), _IDS_AT_ONCE):
-            known = _known(client, manifest, wanted[start : start + _IDS_AT_ONCE])
+        for part in id_batches(wanted):
+            known = _known(client, manifest, part)
             if known:
                 client.delete(manifest.collection, ids=known)
             deleted += len(known)
@@ -265,7 +279,7 @@ def _search_params(settings: Any, k: int) -> dict[str, int]:
 
 
 def _known(client: Any, manifest: IndexManifest, ids: Sequence[str]) -> list[str]:
-    """Those of some ids that are there."""
+    """Those of some ids that are there; at most 16,384 are asked for."""
     listed = ", ".join(json.dumps(id_, ensure_ascii=False) for id_ in ids)
     rows = client.query(
         manifest.collection, filter=f"id in [{listed}]", output_fields=["id"], limit=max(1, len(ids))
