@@ -252,19 +252,17 @@ def _create(client: Any, manifest: IndexManifest, settings: IndexSettings) -> No
     schema.add_field("text", DataType.VARCHAR, max_length=MOST_BYTES)
     schema.add_field("metadata", DataType.JSON, nullable=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=manifest.dimension)
+    chosen = _build_params(manifest.kind, settings)
+    if manifest.uri is None:  # Milvus Lite 3.2 takes them from "params"; pymilvus sends each by its own name
+        chosen = {"params": chosen}
     params = client.prepare_index_params()
-    params.add_index(
-        "vector",
-        index_type=_TYPES[manifest.kind],
-        metric_type="IP",
-        params=_build_params(manifest.kind, settings),
-    )
+    params.add_index("vector", index_type=_TYPES[manifest.kind], metric_type="IP", params=chosen)
     client.create_collection(
         manifest.collection, schema=schema, index_params=params, consistency_level="Strong"
     )
 
 
-def _build_params(kind: Kind, settings: Any) -> dict[str, int]:
+def _build_params(kind: Kind, settings: Any) -> dict[str, Any]:
     if kind == "hnsw":
         return {"M": settings.M, "efConstruction": settings.efConstruction}
     if kind == "ivf-pq":
