@@ -23,17 +23,24 @@ CASES: dict[str, tuple[Any, Any, list[str], float]] = {
     "hnsw": ("faiss", "hnsw", [], 0.99),
     "ivf-flat": ("faiss", "ivf-flat", ["nprobe=8"], 0.9),
     "ivf-sq8": ("faiss", "ivf-sq8", ["nprobe=8"], 0.9),
+    "ivf-sq8, int8": ("faiss", "ivf-sq8", ["nprobe=8", "rescore=int8"], 0.9),
+    "ivf-sq8, float32": ("faiss", "ivf-sq8", ["nprobe=8", "rescore=float32"], 0.9),
     "ivf-pq": ("faiss", "ivf-pq", ["M=16", "nbits=4"], 0.5),
     "ivf-pq, int8": ("faiss", "ivf-pq", ["M=16", "nbits=4", "rescore=int8"], 0.95),
     "sq8": ("faiss", "sq8", [], 0.95),
     "sq8, float32": ("faiss", "sq8", ["rescore=float32"], 1.0),
     "binary": ("faiss", "binary", [], 0.7),
+    "binary, float32": ("faiss", "binary", ["rescore=float32"], 0.7),
     "binary, signs alone": ("faiss", "binary", ["rescore=none"], 0.1),
     "milvus exact": ("milvus", "exact", [], 1.0),
     "milvus hnsw": ("milvus", "hnsw", [], 0.98),
+    "milvus ivf-flat": ("milvus", "ivf-flat", ["nprobe=8"], 0.9),
     "milvus ivf-sq8": ("milvus", "ivf-sq8", ["nprobe=8"], 0.9),
 }
-LOSSLESS = ("exact", "hnsw", "ivf-flat", "sq8, float32", "milvus exact", "milvus hnsw")
+LOSSLESS = [
+    *("exact", "hnsw", "ivf-flat", "ivf-sq8, float32", "sq8, float32", "binary, float32"),
+    *("milvus exact", "milvus hnsw", "milvus ivf-flat"),
+]
 ON_FAISS = [name for name, case in CASES.items() if case[0] == "faiss"]
 
 
@@ -184,6 +191,27 @@ def test_a_filter_lets_those_through_whose_metadata_match(name, index, where, pa
         for row, hits in zip(COSINES, results, strict=True):
             best = sorted(matching, key=lambda n: -row[n])[:10]
             assert {hit.score for hit in hits} == {row[n] for n in best}
+
+
+@pytest.mark.parametrize("name", ON_FAISS)
+@pytest.mark.parametrize("where", [None, "lang in ['de', 'zh']"])
+def test_faiss_passes_over_what_is_deleted_or_filtered_out_and_finds_as_many_of_the_rest(
+    name, where, changed, monkeypatch
+):
+    """As with more than 4,096 documents left: fewer are compared one by one, whatever the kind."""
+    monkeypatch.setattr("llara.indexes.stored._FEW", 0)
+    monkeypatch.setattr("llara.indexes.stored.search_among", None)
+    delete_from_index(changed, [f"d{n:05d}" for n in range(0, COUNT, 4)])
+    left = [
+        n % 4 != 0 and (where is None or (one.metadata or {}).get("lang") in ("de", "zh"))
+        for n, one in enumerate(documents_of(0, COUNT))
+    ]
+    found = opened(changed)
+    rows = [[int(id_[1:]) for id_ in ids_of(hits)] for hits in found.search(QUERIES, 10, where=where)]
+    assert all(len(set(row)) == 10 and all(left[n] for n in row) for row in rows)
+    tenth = np.sort(COSINES[:, left], axis=1)[:, -10]
+    near = [cosines[row] >= least for cosines, row, least in zip(COSINES, rows, tenth, strict=True)]
+    assert np.mean(near) >= CASES[name][3]
 
 
 def test_what_is_added_is_found_and_takes_the_place_of_what_had_its_id(name, changed, later):
