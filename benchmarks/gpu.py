@@ -1,16 +1,22 @@
-"""What the benchmarks on a GPU share: models drawn there, the chip's speed, its memory, and differences."""
+"""What the benchmarks on a GPU share: parts of a run, models, the chip's speed and memory, differences."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from measure import alternate, spread
+from measure import alternate, say, spread
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from llara.files import write_text_atomic
+
 __all__ = [
+    "Parts",
     "make_model",
     "peak_gib",
     "peak_product",
@@ -18,6 +24,28 @@ __all__ = [
     "relative_norm",
     "synchronize_of",
 ]
+
+
+class Parts:
+    """The result so far: parts are run one after another, whatever becomes of the ones before."""
+
+    def __init__(self, result: dict[str, Any], options: argparse.Namespace) -> None:
+        self.result, self.options, self.started = result, options, time.perf_counter()
+
+    def run(self, place: dict[str, Any], name: str, part: Callable[[], Any]) -> None:
+        """Put what ``part`` returns, or its error, at ``place[name]``, and print it."""
+        begun = time.perf_counter()
+        if begun - self.started > self.options.seconds:
+            place[name] = {"left_out": f"{begun - self.started:.0f} s had passed"}
+        else:
+            try:
+                place[name] = part()
+            except Exception as error:  # noqa: BLE001 - the other parts are worth having without it
+                place[name] = {"error": f"{type(error).__name__}: {error}"[:600]}
+        say(f"[{time.perf_counter() - self.started:5.1f} s] {name}: {place[name]}")
+        if self.options.out is not None:  # what there is, should the machine go away
+            self.options.out.parent.mkdir(parents=True, exist_ok=True)
+            write_text_atomic(self.options.out, json.dumps(self.result, indent=1) + "\n")
 
 
 def make_model(config: LlamaConfig, device: torch.device, dtype: torch.dtype) -> LlamaForCausalLM:

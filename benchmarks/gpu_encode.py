@@ -13,7 +13,6 @@ Parts that would begin after ``--seconds`` are left out, and said so.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 from encoding import needed_flops, num_tokens, stock_encode, word_texts
-from gpu import make_model, peak_gib, peak_product, synchronize_of
-from measure import machine, make_parser, ratio, report, say, spread
+from gpu import Parts, make_model, peak_gib, peak_product, synchronize_of
+from measure import machine, make_parser, ratio, report, spread
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
 from sentence_transformers.sentence_transformer.modules import Pooling
@@ -33,7 +32,6 @@ from transformers import MistralConfig, MistralForCausalLM
 from workload import llama_config
 
 from llara.encoder import Encoder
-from llara.files import write_text_atomic
 from llara.model import convert, load, load_tokenizer
 
 EXAMPLE = "python benchmarks/gpu_encode.py --out benchmarks/results/gpu_encode.json"
@@ -64,28 +62,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     elif not torch.cuda.is_available():
         parser.error("no GPU was found; --tiny runs the same code small, on the CPU")
     return options
-
-
-class Parts:
-    """The result so far: parts are run one after another, whatever becomes of the ones before."""
-
-    def __init__(self, result: dict[str, Any], options: argparse.Namespace) -> None:
-        self.result, self.options, self.started = result, options, time.perf_counter()
-
-    def run(self, place: dict[str, Any], name: str, part: Callable[[], Any]) -> None:
-        """Put what ``part`` returns, or its error, at ``place[name]``, and print it."""
-        begun = time.perf_counter()
-        if begun - self.started > self.options.seconds:
-            place[name] = {"left_out": f"{begun - self.started:.0f} s had passed"}
-        else:
-            try:
-                place[name] = part()
-            except Exception as error:  # noqa: BLE001 - the other parts are worth having without it
-                place[name] = {"error": f"{type(error).__name__}: {error}"[:600]}
-        say(f"[{time.perf_counter() - self.started:5.1f} s] {name}: {place[name]}")
-        if self.options.out is not None:  # what there is, should the machine go away
-            self.options.out.parent.mkdir(parents=True, exist_ok=True)
-            write_text_atomic(self.options.out, json.dumps(self.result, indent=1) + "\n")
 
 
 # -- right ---------------------------------------------------------------------------------------------

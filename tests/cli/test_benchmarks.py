@@ -22,6 +22,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("encode", {"formats"}),
         ("serve", {"ways"}),
         ("gpu_encode", {"right", "speed", "wrong"}),
+        ("gpu_search", {"right", "speed", "wrong"}),
     ],
 )
 def test_a_tiny_run_prints_a_table_and_writes_json(tmp_path: Path, name: str, keys: set[str]) -> None:
