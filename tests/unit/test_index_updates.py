@@ -116,7 +116,7 @@ def test_a_killed_update_leaves_the_index_as_it_was_and_can_be_run_again(
 
 
 def test_an_update_that_fails_leaves_the_index_and_its_folder_as_they_were(vectors, later, tmp_path):
-    for kind in ("exact", "ivf-flat", "hnsw"):
+    for kind in ("exact", "ivf-flat", "hnsw", "sq8", "binary"):
         index = build_index(vectors, tmp_path / kind, kind=kind)
         before, files = state(index), sorted(path.name for path in index.iterdir())
         bad = ADDED[80:].copy()

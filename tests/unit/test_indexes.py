@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 
@@ -176,6 +177,32 @@ def test_every_kind_is_built_of_seven_vectors(vectors, tmp_path, kind):
     assert {hit.document.id: hit.document for hit in hits} == {one.id: one for one in documents}
     assert (opened.manifest.kind, opened.manifest.dimension, len(opened)) == (kind, 5, 7)
     assert (opened.manifest.model, opened.manifest.fingerprint) == ("some/model", "f" * 64)
+
+
+@pytest.mark.parametrize("kind", ["sq8", "binary"])
+def test_codes_that_are_written_block_by_block_are_the_file_that_faiss_writes(
+    kind, tmp_path, write_vectors, monkeypatch
+):
+    monkeypatch.setattr("llara.indexes.source._BLOCK_BYTES", 4 * 16 * 7)  # seven vectors
+    stored = unit(np.random.default_rng(6).normal(size=(90, 16)))
+    documents = [Document(id=f"d{n}", text="") for n in range(90)]
+    first = write_vectors(tmp_path / "first", documents[:60], stored[:60], shard_size=25)
+    later = write_vectors(tmp_path / "later", documents[60:], stored[60:], shard_size=25)
+    out = build_index(first, tmp_path / "index", kind=kind, settings=["rescore=none"])
+    index: Any = faiss.IndexBinaryFlat(16)
+    rows: Any = np.packbits(stored > 0, axis=1)
+    write: Any = faiss.write_index_binary
+    if kind == "sq8":
+        index = faiss.IndexScalarQuantizer(16, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+        index.train(stored[:60])
+        rows, write = stored, faiss.write_index
+    for count in (60, 90):
+        index.add(rows[index.ntotal : count])
+        write(index, str(tmp_path / "by faiss"))
+        (path,) = out.glob("index-*.faiss")
+        assert path.read_bytes() == (tmp_path / "by faiss").read_bytes()
+        if count == 60:
+            add_to_index(out, later)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "binary"])

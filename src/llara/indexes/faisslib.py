@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import struct
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +14,15 @@ import numpy as np
 
 from llara.errors import InputError, OutputError
 
-__all__ = ["check_size", "faiss_module", "read_faiss", "selector", "stored_rows", "write_faiss"]
+__all__ = [
+    "check_size",
+    "faiss_module",
+    "read_faiss",
+    "selector",
+    "stored_rows",
+    "write_codes",
+    "write_faiss",
+]
 
 
 def faiss_module() -> ModuleType:
@@ -50,6 +61,39 @@ def write_faiss(index: Any, path: Path, *, binary: bool = False) -> None:
         (faiss.write_index_binary if binary else faiss.write_index)(index, str(path))
     except RuntimeError as error:
         raise OutputError(f"cannot write {path}: the disk is full or read-only") from error
+
+
+def write_codes(
+    empty: Any, path: Path, blocks: Iterable[np.ndarray], *, rows: int, binary: bool = False
+) -> None:
+    """Write a flat faiss index of ``rows`` codes without holding them: the same bytes as ``write_faiss``.
+
+    faiss writes the number of rows behind the first numbers of 4 bytes (three in a binary index, else two),
+    and at the end how many bytes all codes have, and those.
+
+    Args:
+        empty: a trained index with no rows.
+        blocks: uint8 [n, code_bytes] each, ``rows`` in all.
+
+    Raises:
+        OutputError: the disk is full or read-only.
+    """
+    write_faiss(empty, path, binary=binary)
+    try:
+        with path.open("r+b") as file:
+            head = file.read()
+            num_rows_at = 12 if binary else 8
+            assert head[num_rows_at : num_rows_at + 8] == head[-8:] == bytes(8), "faiss writes another format"
+            file.seek(num_rows_at)
+            file.write(struct.pack("=q", rows))
+            file.seek(len(head) - 8)
+            file.write(struct.pack("=q", rows * empty.code_size))
+            for block in blocks:
+                file.write(np.ascontiguousarray(block).data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def selector(allowed: np.ndarray | None) -> Any:
