@@ -1,13 +1,14 @@
 """The tables of docs/scale.md: what was measured of each index, and the arithmetic of larger corpora.
 
-Measured figures come from results/index_kinds.json. What is computed follows from bytes a vector, from the
-FLOPs of a pass (``geometry``) and from the assumptions below, which the page states.
+Measured figures come from results/index_kinds.json. What is computed follows from them, from bytes a vector,
+from the FLOPs of a pass (``geometry``) and from the assumptions below, which the page states.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,6 +71,7 @@ def tables(results: Results) -> dict[str, str]:
         "bytes": markdown(sizes()),
         "encoding": markdown(encoding()),
         "billion": markdown(billion()),
+        "building": markdown(building(results)),
     }
 
 
@@ -219,6 +221,31 @@ def billion() -> list[list[str]]:
             [f"{NAMES[kind]}, {dimension}", *each, *map(short, scans), "" if gpus is None else short(gpus)]
         )
     return rows
+
+
+BUILDING = ("exact", "sq8", "binary", "ivf-flat", "ivf-sq8", "ivf-pq-rescore-int8")
+
+
+def building(results: Results) -> list[list[str]]:
+    """A billion vectors on N machines: hours of one core on each, from the processor's seconds a vector."""
+    cases = [(dimension, machines) for dimension in (256, 1024) for machines in (10, 100)]
+    head = ["10^9 passages", "measured, microseconds a vector of 256"]
+    rows = [[*head, *(f"h, {dimension} on {machines} machines" for dimension, machines in cases)]]
+    for name in BUILDING:
+        index = results["indexes"].get(name)
+        if index is not None:
+            seconds = index["build_processor_seconds"] / index["count"]
+            hours = [_hours_to_build(index, results["settings"]["dimension"], *case) for case in cases]
+            rows.append([NAMES[name], short(1e6 * seconds), *map(short, hours)])
+    return rows
+
+
+def _hours_to_build(index: Mapping[str, Any], measured: int, dimension: int, machines: int) -> float:
+    """The more vectors, the more lists each is compared with: nlist is 4 sqrt(count)."""
+    count = BILLION / machines
+    seconds = count * index["build_processor_seconds"] / index["count"] * dimension / measured
+    lists = math.sqrt(count / index["count"]) if index["kind"].startswith("ivf") else 1
+    return seconds * lists / 3600
 
 
 if __name__ == "__main__":

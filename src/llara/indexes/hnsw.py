@@ -22,7 +22,7 @@ class HnswIndex(CandidateIndex):
 
     faiss builds the graph with all threads, whose timing may change a few links: with OMP_NUM_THREADS=1 the
     same vectors give the same graph. All vectors and links are in memory while it is built or added to,
-    N (4 D + 8 M) bytes.
+    N (4 D + 8 M) bytes, and up to twice that while they grow.
     """
 
     @classmethod
