@@ -120,6 +120,23 @@ def test_a_ray_worker_that_is_killed_is_replaced_and_its_piece_done(tmp_path: Pa
     assert sorted(work.done()) == [0, 1, 2, 3, 4, 5]
 
 
+@needs_ray
+def test_a_ray_cluster_that_cannot_be_reached_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself tries for twenty seconds, so its answer stands in here."""
+    import ray
+
+    def refuse(**_: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster at 192.0.2.7:6379")
+
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(LlaraError, match=r"cluster head:6379: Failed to connect.*192.*ray start --head"):
+        list(engine_of("ray", 1).run(Pieces(tmp_path), [0]))
+
+
 @pytest.mark.parametrize(
     ("name", "workers", "message"),
     [

@@ -30,6 +30,7 @@ class RayEngine:
 
     Raises:
         MissingExtraError: Ray is not installed.
+        LlaraError: the cluster cannot be reached (when the work begins).
     """
 
     workers: int | None = None
@@ -111,7 +112,15 @@ def _ray() -> ModuleType:
 def _connected() -> Any:
     ray: Any = _ray()
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+            where = os.environ.get("RAY_ADDRESS", "that this machine belongs to")
+            raise LlaraError(
+                f"cannot reach the Ray cluster {where}: {_first_line(error)}; start it with "
+                "ray start --head, or unset RAY_ADDRESS; a cluster that asks for a token wants "
+                "RAY_AUTH_MODE=token here, too"
+            ) from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):  # stderr is ours; its files keep everything
