@@ -78,6 +78,32 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(moment: str, inside: 
     assert not (inside / f"{out.name}.partial").exists()
 
 
+@pytest.mark.parametrize("again", [("--resume",), ("--resume", "--overwrite")])
+def test_a_run_killed_before_it_removes_what_it_replaced_is_complete(
+    again: tuple[str, ...], inside: Path
+) -> None:
+    name = f"replaced{len(again)}"
+    assert main(encode(name, "--dtype", "int8")) == 0
+    kill = Kill(after="llara.files:_exchanged")
+    assert llara(*encode(name, "--overwrite"), cwd=inside, kill=kill).code == -signal.SIGKILL
+    made = {path: path.stat().st_mtime_ns for path in (inside / name).iterdir()}
+    resumed = llara(*encode(name, *again), cwd=inside)
+    assert resumed.code == 0, resumed.stderr
+    assert "complete" in resumed.stderr
+    assert content(inside / name) == content(inside / "whole")
+    assert {path: path.stat().st_mtime_ns for path in (inside / name).iterdir()} == made
+    assert not (inside / f"{name}.partial").exists()
+
+
+def test_a_killed_run_that_is_to_replace_other_vectors_goes_on_to_do_so(inside: Path) -> None:
+    assert main(encode("replacing", "--dtype", "int8")) == 0
+    kill = Kill(after="llara.encode.shards:write_hashed", calls=3)
+    assert llara(*encode("replacing", "--overwrite"), cwd=inside, kill=kill).code == -signal.SIGKILL
+    resumed = llara(*encode("replacing", "--resume", "--overwrite"), cwd=inside)
+    assert "2 of 5 shards are done already" in resumed.stderr
+    assert content(inside / "replacing") == content(inside / "whole")
+
+
 def test_a_group_of_workers_that_is_killed_goes_on_with_one(inside: Path, capsys: Capture) -> None:
     command = [sys.executable, "-m", "llara", *encode("group", "--workers", "2")]
     process = subprocess.Popen(command, cwd=inside, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llara.encode.work import Record, Texts, TextShard, Work, same_settings
+from llara.encode.work import Record, Texts, TextShard, Work, changes, same_settings
+from llara.errors import InputError
 from llara.files import sha256_of
 from llara.vectors import MANIFEST, Shard, VectorsManifest
 
@@ -21,7 +22,8 @@ def reopen(
     """What resuming finds in ``out``: the manifest if all is as it was written, else None.
 
     If shards of a complete directory are missing or altered, it becomes an unfinished run again, which lacks
-    these. Reads the whole directory.
+    these. Beside an unfinished run, ``out`` is what the run was to make (it was killed before it could remove
+    the directory that this one replaced), or what the run is still to replace. Reads the whole directory.
 
     Raises:
         InputError: the manifest is damaged.
@@ -32,22 +34,42 @@ def reopen(
         return None
     if not work.vectors.exists():  # killed when all was done, or here
         work.remove()
-    if work.directory.exists():  # a run that is to replace what is in ``out``
-        return None
+    if work.directory.exists():
+        manifest = _made_already(out, settings)
+        if manifest is not None:
+            work.remove()
+            tell(f"{out} is complete and as it was written")
+        return manifest
     manifest = VectorsManifest.read(out)
     same_settings(_settings_of(manifest), settings, work=out)
-    damaged = {
-        file
-        for shard in manifest.shards
-        for file, sha256 in ((shard.vectors, shard.vectors_sha256), (shard.texts, shard.texts_sha256))
-        if not (out / file).is_file() or sha256_of(out / file) != sha256
-    }
+    damaged = _damaged(out, manifest)
     if not damaged:
         tell(f"{out} is complete and as it was written")
         return manifest
     tell(f"{out} is damaged ({', '.join(sorted(damaged))}); making that anew")
     _take_apart(out, work, manifest, settings, damaged)
     return None
+
+
+def _made_already(out: Path, settings: dict[str, Any]) -> VectorsManifest | None:
+    """The manifest of ``out`` if that is whole and made by these settings."""
+    try:
+        manifest = VectorsManifest.read(out)
+    except InputError:  # something else, which is to be overwritten
+        return None
+    if changes(_settings_of(manifest), settings) or _damaged(out, manifest):
+        return None
+    return manifest
+
+
+def _damaged(out: Path, manifest: VectorsManifest) -> set[str]:
+    """The names of the files that are missing or altered."""
+    return {
+        file
+        for shard in manifest.shards
+        for file, sha256 in ((shard.vectors, shard.vectors_sha256), (shard.texts, shard.texts_sha256))
+        if not (out / file).is_file() or sha256_of(out / file) != sha256
+    }
 
 
 def _take_apart(

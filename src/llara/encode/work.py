@@ -25,7 +25,17 @@ from llara.errors import ConfigError
 from llara.files import sha256_of, write_text_atomic
 from llara.vectors import Shard, Source
 
-__all__ = ["Record", "Texts", "TextShard", "Work", "describe_sources", "same_settings", "write_hashed"]
+__all__ = [
+    "Record",
+    "TextShard",
+    "Texts",
+    "Work",
+    "changes",
+    "describe_sources",
+    "same_settings",
+    "sources_of",
+    "write_hashed",
+]
 
 
 @dataclass(frozen=True)
@@ -230,18 +240,23 @@ def sources_of(settings: dict[str, Any]) -> tuple[Source, ...]:
     return tuple(Source(e["path"], e["bytes"], e["sha256"]) for e in settings["sources"])
 
 
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between the settings of two runs, with both values."""
+    changed = [
+        f"{name} {_shown(before.get(name))}, now {_shown(now.get(name))}"
+        for name in now
+        if name != "sources" and before.get(name) != now[name]
+    ]
+    return changed + _changed_sources(before["sources"], now["sources"])
+
+
 def same_settings(before: dict[str, Any], now: dict[str, Any], *, work: Path) -> None:
     """Refuse to go on with a run that was begun with another model, input or setting.
 
     Raises:
         ConfigError: what differs, with both values.
     """
-    changed = [
-        f"{name} {_shown(before.get(name))}, now {_shown(now.get(name))}"
-        for name in now
-        if name != "sources" and before.get(name) != now[name]
-    ]
-    changed += _changed_sources(before["sources"], now["sources"])
+    changed = changes(before, now)
     if changed:
         raise ConfigError(
             f"the run in {work} was begun with other settings: {'; '.join(changed)}. Resume with the same "
