@@ -17,12 +17,21 @@ __all__ = [
     "atomic_directory",
     "check_output",
     "check_work",
+    "place_of",
     "put_in_place",
     "settle",
     "sha256_of",
     "work_directory",
     "write_text_atomic",
 ]
+
+
+def place_of(out: Path) -> Path:
+    """Where an output really stands: what ``out`` points to if it is a symbolic link, else ``out``.
+
+    A directory that is to replace it must be made beside that, on the same file system.
+    """
+    return out.resolve() if out.is_symlink() else out
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
@@ -39,6 +48,8 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None = None) -> Iterator[Path]:
     """Yield a temporary directory beside ``out`` that becomes ``out`` only if the block succeeds.
 
+    If ``out`` is a symbolic link, what it points to is made or replaced, and the link stays.
+
     Args:
         within: where the temporary directory stands instead, on the same file system.
 
@@ -48,13 +59,14 @@ def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None 
     check_output(out, overwrite=overwrite)
     temporary: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        place = place_of(out)
+        place.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(
-            tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=within or out.parent)
+            tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".partial", dir=within or place.parent)
         )
         temporary.chmod(0o755)
         yield temporary
-        put_in_place(temporary, out)
+        put_in_place(temporary, place)
     except OSError as error:
         raise OutputError(
             f"cannot write {out}: {error.strerror or error}; free the disk or choose another path"
@@ -65,7 +77,7 @@ def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None 
 
 
 def put_in_place(directory: Path, out: Path) -> None:
-    """Rename ``directory`` to ``out``; what stood there is removed.
+    """Rename ``directory`` to ``out``, or to what that points to; what stood there is removed.
 
     The two are exchanged at once where the system can (Linux), so that ``out`` is whole at every moment.
     Elsewhere it is missing between two renames.
@@ -73,6 +85,7 @@ def put_in_place(directory: Path, out: Path) -> None:
     Raises:
         OSError: it cannot be renamed.
     """
+    out = place_of(out)
     if not out.exists():
         os.replace(directory, out)
         return
@@ -111,8 +124,8 @@ def settle(path: Path) -> None:
 
 
 def work_directory(out: Path) -> Path:
-    """Where a run that can be resumed stands until its output is whole: ``OUT.partial``."""
-    absolute = out.absolute()
+    """Where a run that can be resumed stands until its output is whole: ``OUT.partial``, links followed."""
+    absolute = place_of(out).absolute()
     return absolute.with_name(absolute.name + ".partial")
 
 

@@ -184,6 +184,23 @@ def test_a_complete_directory_that_was_damaged_is_made_whole(encode, tmp_path, f
     assert not (tmp_path / "out.partial").exists()
 
 
+def test_an_output_that_is_a_link_is_written_renewed_and_replaced_where_it_points_to(encode, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "real")
+    encode()
+    encode("whole")
+    real = tmp_path / "disk" / "real"
+    assert content(real) == content(tmp_path / "whole")
+    (real / "shard-00001.npy").unlink()
+    encode(resume=True)
+    assert content(real) == content(tmp_path / "whole")
+    encode(overwrite=True, dtype="int8")
+    assert VectorsManifest.read(real).dtype == "int8"
+    assert (tmp_path / "out").readlink() == real
+    assert list((tmp_path / "disk").iterdir()) == [real]
+    assert not (tmp_path / "out.partial").exists()
+
+
 def test_a_complete_directory_is_left_as_it_is(encode, tmp_path):
     manifest = encode()
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from llara.files import atomic_directory, put_in_place
+from llara.files import atomic_directory, put_in_place, work_directory
 
 REPLACED = """
 import os, shutil, sys
@@ -48,3 +48,26 @@ def test_where_paths_cannot_be_exchanged_two_renames_do(tmp_path, monkeypatch):
     put_in_place(tmp_path / "new", tmp_path / "out")
     assert (tmp_path / "out" / "file").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("before", ["nothing", "a directory"])
+def test_what_a_symbolic_link_points_to_is_replaced_and_the_link_stays(tmp_path, before):
+    real, link = tmp_path / "disk" / "real", tmp_path / "here" / "out"
+    real.parent.mkdir()
+    link.parent.mkdir()
+    link.symlink_to(real)
+    if before == "a directory":
+        real.mkdir()
+        (real / "file").write_text("old")
+    with atomic_directory(link, overwrite=True) as directory:
+        assert directory.parent == real.parent  # the same file system
+        (directory / "file").write_text("new")
+    assert (real / "file").read_text() == "new"
+    assert link.readlink() == real
+    assert [*real.parent.iterdir(), *link.parent.iterdir()] == [real, link]
+
+
+def test_an_unfinished_run_stands_beside_what_the_link_points_to(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
+    assert work_directory(tmp_path / "link") == tmp_path / "disk" / "real.partial"
+    assert work_directory(tmp_path / "plain") == tmp_path / "plain.partial"

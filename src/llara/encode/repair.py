@@ -10,7 +10,7 @@ from typing import Any
 
 from llara.encode.work import Record, Texts, TextShard, Work, changes, same_settings
 from llara.errors import InputError
-from llara.files import sha256_of
+from llara.files import place_of, sha256_of
 from llara.vectors import MANIFEST, Shard, VectorsManifest
 
 __all__ = ["reopen"]
@@ -87,7 +87,7 @@ def _take_apart(
         first += shard.count
     work.write_texts(Texts(tuple(text_shards), manifest.skipped, manifest.skipped_messages, manifest.empty))
     work.write_settings(settings)
-    os.replace(out, work.vectors)
+    os.replace(place_of(out), work.vectors)
 
 
 def _record(manifest: VectorsManifest, shard: Shard, first: int) -> Record:
