@@ -148,6 +148,23 @@ def test_a_changed_input_is_refused_by_name(encode, stopped, corpus, same_time):
         encode(resume=True)
 
 
+def test_an_input_that_was_moved_is_refused_by_name_and_the_run_is_kept(encode, stopped, corpus):
+    size = corpus.stat().st_size
+    corpus.rename(corpus.with_name("moved.jsonl"))
+    with pytest.raises(ConfigError, match=rf"input \S*c\.jsonl is not there any more \(it had {size} bytes"):
+        encode(resume=True)
+    corpus.with_name("moved.jsonl").rename(corpus)
+    assert encode(resume=True).count == len(TEXTS)
+
+
+def test_an_input_that_was_no_file_and_is_one_now_is_refused(encode, stopped):
+    settings = json.loads((stopped / "settings.json").read_text())
+    settings["sources"][0].update(bytes=None, sha256=None, changed_ns=None)  # as a data set of the Hub
+    (stopped / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match=r"was no file, now it has \d+ bytes"):
+        encode(resume=True)
+
+
 def test_an_input_that_was_only_touched_is_the_same(encode, stopped, corpus):
     os.utime(corpus)
     assert encode(resume=True).count == len(TEXTS)

@@ -270,10 +270,19 @@ def _changed_sources(before: Sequence[dict[str, Any]], now: Sequence[dict[str, A
         only = [p for p in paths[0] if p not in paths[1]], [p for p in paths[1] if p not in paths[0]]
         return [f"input {_names(only[0] or paths[0])}, now {_names(only[1] or paths[1])}"]
     return [
-        f"the input {old['path']} had other content ({old['bytes']:,} bytes, now {new['bytes']:,})"
+        f"the input {old['path']} {_changed_content(old['bytes'], new['bytes'])}"
         for old, new in zip(before, now, strict=True)
         if old["sha256"] != new["sha256"]
     ]
+
+
+def _changed_content(before: int | None, now: int | None) -> str:
+    """How a file differs from what it was, by its sizes in bytes; None: there is no such file."""
+    if now is None:
+        return f"is not there any more (it had {before:,} bytes)"
+    if before is None:
+        return f"was no file, now it has {now:,} bytes"
+    return f"had other content ({before:,} bytes, now {now:,})"
 
 
 def _names(paths: Sequence[str]) -> str:
