@@ -209,6 +209,10 @@ def test_a_folder_of_texts_beside_data_files_is_refused_as_ambiguous(tmp_path):
             r"c\.jsonl:2: the field 'text' holds half a surrogate pair at character 2",
         ),
         (b"[" * 100_000, r"c\.jsonl:2: "),
+        (
+            b'{"text": "x", "size": ' + b"9" * 4301 + b"}",
+            r"c\.jsonl:2: holds a whole number of more than 4,300 digits",
+        ),
     ],
 )
 def test_a_bad_line_is_an_error_with_file_and_line_or_is_counted(tmp_path, line, message):

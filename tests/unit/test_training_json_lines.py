@@ -139,6 +139,7 @@ def test_lines_are_read_as_they_are_asked_for(tmp_path):
     [
         ("", "is empty; expected records"),
         ("[1]", r"a\.jsonl:1: holds a JSON list"),
+        ('{"query": ' + "9" * 4301 + "}", r"a\.jsonl:1: holds a whole number of more than 4,300 digits"),
         (
             jsonl({"question": "q", "answers": []}),
             r"1: the keys 'question', 'answers' are of no known layout; expected query, pos, neg \(Flag.*",

@@ -12,6 +12,7 @@ import io
 import json
 import lzma
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -29,6 +30,7 @@ __all__ = [
     "SETTINGS_SUFFIX",
     "TEXT_SUFFIXES",
     "Rows",
+    "json_of",
     "open_rows",
     "read_lines",
     "suffix_of",
@@ -93,14 +95,7 @@ def open_rows(path: Path, fields: Fields) -> Rows:
 def _json_rows(path: Path, fields: Fields) -> Rows:
     def parse(where: str, row: object) -> Document:
         assert isinstance(row, bytes)
-        try:
-            record = json.loads(_decode(row, where))
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{where}: not JSON ({error.msg} at column {error.colno}); expected one JSON object a line"
-            ) from error
-        except RecursionError as error:
-            raise InputError(f"{where}: the JSON is nested too deeply; expected a flat object") from error
+        record = json_of(_decode(row, where), where)
         if not isinstance(record, dict):
             raise InputError(
                 f"{where}: holds a JSON {type(record).__name__}; expected one JSON object a line, "
@@ -109,6 +104,28 @@ def _json_rows(path: Path, fields: Fields) -> Rows:
         return document_from_record(record, where=where, fields=fields)
 
     return Rows(_filled_lines(path), parse)
+
+
+def json_of(line: str, where: str) -> object:
+    """What a line of JSON holds.
+
+    Raises:
+        InputError: it is not JSON, nested too deeply, or has a number that Python does not read.
+    """
+    try:
+        record: object = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{where}: not JSON ({error.msg} at column {error.colno}); expected one JSON object a line"
+        ) from error
+    except RecursionError as error:
+        raise InputError(f"{where}: the JSON is nested too deeply; expected a flat object") from error
+    except ValueError as error:
+        raise InputError(
+            f"{where}: holds a whole number of more than {sys.get_int_max_str_digits():,} digits; "
+            "expected a smaller one, or write it as a string"
+        ) from error
+    return record
 
 
 # -- tab-separated values

@@ -13,7 +13,6 @@ its place for one, a passage without an id a digest of its text. A title "-" is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import NoReturn
 
 from llara.corpus import Document, Fields, read_documents
 from llara.corpus.documents import document_from_record
-from llara.corpus.readers import read_lines
+from llara.corpus.readers import json_of, read_lines
 from llara.datasets.examples import DataReport, QueryById, TrainingExample, looked_up, text_id
 from llara.errors import InputError
 
@@ -46,14 +45,7 @@ def json_records(path: Path) -> Iterator[Record]:
     for where, line in read_lines(path):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{where}: not JSON ({error.msg} at column {error.colno}); expected one JSON object a line"
-            ) from error
-        except RecursionError as error:
-            raise InputError(f"{where}: the JSON is nested too deeply; expected a flat object") from error
+        record = json_of(line, where)
         if not isinstance(record, dict):
             raise InputError(
                 f"{where}: holds a JSON {type(record).__name__}; expected one JSON object a line"
