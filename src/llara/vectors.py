@@ -101,7 +101,8 @@ class VectorsManifest:
     def write(self, directory: Path) -> None:
         """Write ``manifest.json`` into ``directory``."""
         content = json.dumps({"format": _FORMAT, **asdict(self)}, indent=2, ensure_ascii=False)
-        (directory / MANIFEST).write_text(content + "\n", encoding="utf-8")
+        # What JSON text cannot hold, half a surrogate pair of a path that is not UTF-8, JSON can escape.
+        (directory / MANIFEST).write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
 
     @classmethod
     def read(cls, directory: Path) -> VectorsManifest:

@@ -1,13 +1,14 @@
 """Encoding input with everything wrong that there is: bad lines are counted, good ones kept."""
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from llara.corpus import Skipped
-from llara.encode import encode_file, verify
+from llara.encode import VectorsManifest, encode_file, verify
 from llara.errors import BadLineError
 
 GOOD = 400
@@ -67,6 +68,39 @@ def test_every_bad_line_is_counted_and_every_good_one_kept(retriever, tmp_path):
     assert manifest.empty == sum(number % 50 == 7 for number in range(GOOD))
     assert any("bad.jsonl" in message for message in manifest.skipped_messages)
     assert list(verify(tmp_path / "out")) == []
+
+
+@pytest.fixture
+def no_utf8(tmp_path):
+    """A folder of a file whose name is UTF-8, and one whose name is Latin-1."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("wing")
+    try:
+        (folder / os.fsdecode(b"caf\xe9.txt")).write_text("flow")
+    except OSError:
+        pytest.skip("this file system has names of UTF-8 only")
+    return folder
+
+
+def test_a_text_file_whose_name_is_not_utf8_is_a_bad_record(retriever, no_utf8, tmp_path):
+    arguments = str(retriever.path), no_utf8, tmp_path / "out"
+    with pytest.raises(BadLineError, match=r"caf\\xe9\.txt: the file's name is not UTF-8.*rename"):
+        encode_file(*arguments, role="document")
+    skipped = Skipped()
+    manifest = encode_file(*arguments, role="document", skipped=skipped)
+    assert (manifest.count, skipped.count) == (1, 1)
+    assert manifest == VectorsManifest.read(tmp_path / "out")
+    assert os.fsencode(manifest.sources[1].path).endswith(b"caf\xe9.txt")
+
+
+def test_records_of_a_file_whose_name_is_not_utf8_may_have_ids_of_their_own(retriever, no_utf8, tmp_path):
+    path = no_utf8 / os.fsdecode(b"caf\xe9.jsonl")
+    path.write_text('{"id": "a", "text": "wing"}\n{"text": "no id"}\nno JSON\n')
+    skipped = Skipped()
+    manifest = encode_file(str(retriever.path), path, tmp_path / "out", role="document", skipped=skipped)
+    assert (manifest.count, skipped.count) == (1, 2)
+    assert manifest == VectorsManifest.read(tmp_path / "out")
 
 
 def test_a_repeated_id_is_a_bad_line_that_names_both_documents(retriever, tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llara.errors import InputError
 
-__all__ = ["BEIR_ID_FIELD", "Document", "Fields", "Skipped", "document_from_record"]
+__all__ = ["BEIR_ID_FIELD", "Document", "Fields", "Skipped", "document_from_record", "place_id"]
 
 DEFAULT_ID_FIELD = "id"
 BEIR_ID_FIELD = "_id"
@@ -110,7 +111,7 @@ def _id(record: Mapping[str, object], *, where: str, fields: Fields) -> str:
                 f"{where}: no field {name!r} for the id; the fields here are {_names(record)}: name another"
             )
         if BEIR_ID_FIELD not in record:
-            return where
+            return place_id(where)
         name = BEIR_ID_FIELD
     value = record[name]
     if isinstance(value, int) and not isinstance(value, bool):
@@ -119,6 +120,23 @@ def _id(record: Mapping[str, object], *, where: str, fields: Fields) -> str:
     if not identifier:
         raise InputError(f"{where}: the field {name!r} is empty; an id has at least one character")
     return identifier
+
+
+def place_id(where: str) -> str:
+    """The id of a record that has none of its own: its place.
+
+    Raises:
+        InputError: the file's name is not UTF-8, and so no text.
+    """
+    try:
+        where.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(where).decode("utf-8", "backslashreplace")
+        raise InputError(
+            f"{shown}: the file's name is not UTF-8, and becomes the id of a record without one; "
+            "rename the file"
+        ) from error
+    return where
 
 
 def _metadata(record: Mapping[str, object], fields: Fields) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, document_from_record
+from llara.corpus.documents import BEIR_ID_FIELD, Document, Fields, document_from_record, place_id
 from llara.errors import InputError
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 def _document_from_text_file(where: str, row: object) -> Document:
     assert isinstance(row, Path)
-    return Document(id=where, text="\n".join(line for _, line in read_lines(row)))
+    return Document(id=place_id(where), text="\n".join(line for _, line in read_lines(row)))
 
 
 # -- lines
