@@ -2,14 +2,18 @@
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from llara.corpus import Skipped
-from llara.encode import VectorsManifest, encode_file, verify
-from llara.errors import BadLineError
+from llara.corpus import Document, Skipped
+from llara.encode import VectorsManifest, encode_file, ids, reading, verify
+from llara.encode.reading import repeated_ids
+from llara.errors import BadLineError, InputError
+from llara.vectors import texts_table
 
 GOOD = 400
 HUGE_CHARACTERS = 1_000_000  # 10 MB in the benchmark
@@ -116,3 +120,33 @@ def test_a_repeated_id_is_a_bad_line_that_names_both_documents(retriever, tmp_pa
     )
     assert (manifest.count, skipped.count) == (3, 2)
     assert skipped.messages[1] == "the id 'a' occurs twice: documents 1 and 5"
+
+
+def test_memory_does_not_grow_with_the_rows_of_a_repeated_id(tmp_path):
+    paths = [tmp_path / f"{number}.parquet" for number in range(50)]
+    for path in paths:
+        pq.write_table(texts_table([Document("same", "")] * 2000), path)
+    tracemalloc.start()
+    try:
+        rows = [again.row for again in repeated_ids(paths, within=tmp_path) if again.row % 1000 == 0]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert rows == list(range(1000, 100_000, 1000))
+    assert peak < 4_000_000  # bytes: 100,000 hashes, three times over, and the ids of 2,000 rows
+
+
+def test_more_repeated_ids_than_can_be_remembered_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_MOST_REPEATED", 2)
+    pq.write_table(texts_table([Document(id_, "") for id_ in "abcabc"]), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="more than 2 ids occur twice"):
+        list(repeated_ids([tmp_path / "a.parquet"], within=tmp_path))
+
+
+def test_ids_that_are_everywhere_are_stored_twice_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(ids, "_RUN_IDS", 4)
+    seen = ids.SeenIds(tmp_path)
+    for _ in range(3):
+        seen.add(["a", "a", "a", "b"])
+    assert [len(np.load(path)) for path in sorted(tmp_path.iterdir())] == [3, 3, 3]
+    assert seen.repeated().tolist() == sorted(ids.hash_ids(["a", "b"]).tolist())

@@ -47,12 +47,13 @@ class SeenIds:
         """
         self._pending.append(hash_ids(ids))
         self._num_pending += len(ids)
-        self._total += len(ids)
         if self._num_pending >= _RUN_IDS:
             self._write_run()
 
-    def repeated(self) -> np.ndarray:
+    def repeated(self, *, most: int | None = None) -> np.ndarray:
         """Sorted hashes that were added more than once: uint64 [R].
+
+        If there are more than ``most``, only so many that this is plain.
 
         Two different ids may share one (a billion ids: once in 37 times), so the ids themselves are still to
         be compared.
@@ -70,6 +71,8 @@ class SeenIds:
             ends = [int(np.searchsorted(run, highest, side="right")) for run in runs]
             part = np.sort(np.concatenate([run[a:b] for run, a, b in zip(runs, starts, ends, strict=True)]))
             found.append(np.unique(part[1:][part[1:] == part[:-1]]))
+            if most is not None and sum(map(len, found)) > most:
+                break
             starts = ends
         return np.concatenate(found) if found else np.zeros(0, dtype=np.uint64)
 
@@ -77,6 +80,10 @@ class SeenIds:
         if not self._num_pending:
             return
         path = self._directory / f"ids-{len(self._runs):06d}.npy"
-        np.save(path, np.sort(np.concatenate(self._pending)))
+        hashes = np.sort(np.concatenate(self._pending))
+        told = np.ones(len(hashes), dtype=bool)
+        told[2:] = hashes[2:] != hashes[:-2]  # two of a kind say all; an id that is everywhere fills no range
+        np.save(path, hashes[told])
+        self._total += int(told.sum())
         self._runs.append(path)
         self._pending, self._num_pending = [], 0

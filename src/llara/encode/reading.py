@@ -7,9 +7,9 @@ worker can do in any order.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from llara.encode.work import Texts, TextShard, Work, write_hashed
 from llara.errors import BadLineError, InputError
 from llara.vectors import Role, texts_table
 
-__all__ = ["Input", "read_input", "repeated_ids"]
+__all__ = ["Input", "RepeatedId", "read_input", "repeated_ids"]
 
 SHARD_CHARACTERS = 1 << 28  # a shard ends with the document that fills these, however few rows it has
-_MOST_REPEATED = 1_000_000  # ids that come twice, remembered one by one
+_MOST_REPEATED = 1_000_000  # different ids that come twice, each remembered once
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,18 @@ class Input:
                 yield Document(id=query_id, text=text)
 
 
+@dataclass(frozen=True)
+class RepeatedId:
+    """A row whose id an earlier row has; rows count from 0 over all files of texts."""
+
+    id: str
+    first: int
+    row: int
+
+    def __str__(self) -> str:
+        return f"the id {self.id!r} occurs twice: documents {self.first + 1:,} and {self.row + 1:,}"
+
+
 def read_input(given: Input, work: Work, *, shard_rows: int) -> Texts:
     """Read the whole input and write its shards of texts, ``shard_rows`` rows each, into ``work.vectors``.
 
@@ -65,37 +77,39 @@ def read_input(given: Input, work: Work, *, shard_rows: int) -> Texts:
         InputError: the input is missing, empty or malformed, or an id comes twice (and bad lines count).
         OSError: the disk is full.
     """
-    left_out: dict[int, str] = {}
+    first_rows: dict[str, int] = {}
     while True:
         skipped = Skipped() if given.skip_bad else None
-        shards, empty = _write_shards(_without(given.documents(skipped), left_out, skipped), work, shard_rows)
+        documents = _without_repeated(given.documents(skipped), first_rows, skipped)
+        shards, empty = _write_shards(documents, work, shard_rows)
         if not shards:
             names = ", ".join(map(str, given.sources))
             raise InputError(f"{names}: no {given.role} found; expected at least one")
-        repeated = _repeated_in(work, shards)
-        if not repeated:
+        texts = [work.texts_file(number) for number in range(len(shards))]
+        repeated = repeated_ids(texts, within=work.directory)
+        first = next(repeated, None)
+        if first is None:
             count, messages = (skipped.count, tuple(skipped.messages)) if skipped else (0, ())
             return Texts(tuple(shards), count, messages, empty)
         if skipped is None:
-            more = f" (and {len(repeated) - 1:,} more such documents)" if len(repeated) > 1 else ""
-            raise BadLineError(
-                f"{next(iter(repeated.values()))}{more}; ids must be unique, or a hit could not be told apart"
-            )
-        assert not left_out, "an id comes twice among those that were left"
-        left_out = repeated
+            others = sum(1 for _ in repeated)
+            more = f" (and {others:,} more such documents)" if others else ""
+            raise BadLineError(f"{first}{more}; ids must be unique, or a hit could not be told apart")
+        assert not first_rows, "an id comes twice among those that were left"
+        first_rows = {again.id: again.first for again in chain([first], repeated)}
 
 
-def _without(
-    documents: Iterator[Document], left_out: dict[int, str], skipped: Skipped | None
+def _without_repeated(
+    documents: Iterator[Document], first_rows: Mapping[str, int], skipped: Skipped | None
 ) -> Iterator[Document]:
-    """The documents but for those whose places, counted from 0, are ``left_out``; these count as skipped."""
-    for place, document in enumerate(documents):
-        message = left_out.get(place)
-        if message is None:
+    """The documents but for those with an id of ``first_rows`` in another row; these count as skipped."""
+    for row, document in enumerate(documents):
+        first = first_rows.get(document.id, row)
+        if first == row:
             yield document
         else:
             assert skipped is not None
-            skipped.add(message)
+            skipped.add(str(RepeatedId(document.id, first, row)))
 
 
 def _write_shards(documents: Iterable[Document], work: Work, shard_rows: int) -> tuple[list[TextShard], int]:
@@ -136,43 +150,34 @@ def _chunks(documents: Iterable[Document], shard_rows: int) -> Iterator[list[Doc
         yield chunk
 
 
-def _repeated_in(work: Work, shards: Sequence[TextShard]) -> dict[int, str]:
-    ids = [work.texts_file(number) for number in range(len(shards))]
-    return repeated_ids(ids, within=work.directory)
+def repeated_ids(texts: Sequence[Path], *, within: Path) -> Iterator[RepeatedId]:
+    """Yield the rows whose id an earlier row has, in their order.
 
-
-def repeated_ids(texts: Sequence[Path], *, within: Path) -> dict[int, str]:
-    """Rows whose id an earlier row has: their places from 0 on over all files, and a message of each.
-
-    Memory holds 40 MiB and the repeated ids. Temporary files, eight bytes an id, stand ``within``.
+    Memory holds 40 MiB, the ids of one file and each repeated id once. Temporary files, eight bytes an id,
+    stand ``within``.
 
     Raises:
-        InputError: there are more than a million.
+        InputError: more than a million ids are repeated.
         OSError: the disk is full, or a file cannot be read.
     """
     with tempfile.TemporaryDirectory(dir=within, prefix=".ids.") as place:
         seen = SeenIds(Path(place))
         for ids in _ids(texts):
             seen.add(ids)
-        suspects = seen.repeated()
+        suspects = seen.repeated(most=_MOST_REPEATED)
     if not len(suspects):
-        return {}
+        return
     if len(suspects) > _MOST_REPEATED:
         raise InputError(f"more than {_MOST_REPEATED:,} ids occur twice; is a file given twice?")
-    first_row: dict[str, int] = {}
-    repeated: dict[int, str] = {}
+    first_rows: dict[str, int] = {}
     start = 0
     for ids in _ids(texts):
         for offset in np.flatnonzero(np.isin(hash_ids(ids), suspects)):
             id_, row = ids[offset], start + int(offset)
-            if id_ in first_row:
-                repeated[row] = (
-                    f"the id {id_!r} occurs twice: documents {first_row[id_] + 1:,} and {row + 1:,}"
-                )
-            else:
-                first_row[id_] = row
+            first = first_rows.setdefault(id_, row)
+            if first != row:
+                yield RepeatedId(id_, first, row)
         start += len(ids)
-    return repeated
 
 
 def _ids(texts: Sequence[Path]) -> Iterator[list[str]]:

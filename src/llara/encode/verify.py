@@ -93,6 +93,6 @@ def _id_problems(directory: Path, manifest: VectorsManifest) -> Iterator[str]:
     texts = [directory / shard.texts for shard in manifest.shards]
     try:
         with tempfile.TemporaryDirectory() as place:
-            yield from repeated_ids(texts, within=Path(place)).values()
+            yield from map(str, repeated_ids(texts, within=Path(place)))
     except (OSError, ValueError, KeyError) as error:
         yield f"the ids cannot be compared: {error}"
