@@ -18,6 +18,7 @@ Read the package in this order; a module imports only from those before it:
     slots        the one module of ours inside a model, for eight-words only
     modules      what sentence-transformers reads in a model directory
     model        model directories: load, convert, save
+    hub          models of the Hugging Face Hub as directories
     made_by      is a model the one that made some vectors?
     lexicon      the words that are looked for in vectors
     report       numbers -> tables, charts, a page

@@ -21,7 +21,8 @@ def same_model(what: str, model: str, made_by: str, now: str | None = None) -> s
     Raises:
         ModelError: it is not there, or is another one.
     """
-    from llara.model import fingerprint, resolve
+    from llara.hub import local_directory
+    from llara.model import fingerprint
 
     if now is None and Path(model).is_absolute() and not Path(model).exists():
         raise ModelError(
@@ -29,7 +30,7 @@ def same_model(what: str, model: str, made_by: str, now: str | None = None) -> s
             "with --model"
         )
     name = model if now is None else now
-    found = fingerprint(resolve(name))
+    found = fingerprint(local_directory(name))
     if found != made_by:
         raise ModelError(
             f"{what} was made by the model {model} (fingerprint {made_by[:12]}), and {name} is another one "

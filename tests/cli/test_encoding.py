@@ -179,6 +179,45 @@ def test_reading_and_encoding_can_be_two_commands(inside: Path, capsys: Capture)
     assert content(inside / "later") == content(inside / "whole")
 
 
+def in_cache(cache: Path, name: str, model: Path) -> None:
+    """Put a model directory where the Hub's cache has a downloaded one: a branch, a snapshot, blobs."""
+    commit = "c" * 40
+    place = cache / f"models--{name.replace('/', '--')}"
+    for folder in ("refs", "blobs"):
+        (place / folder).mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    for number, path in enumerate(sorted(p for p in model.rglob("*") if p.is_file())):
+        blob = place / "blobs" / str(number)
+        blob.write_bytes(path.read_bytes())
+        link = place / "snapshots" / commit / path.relative_to(model)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+
+
+def test_a_model_of_the_hub_is_found_in_the_cache_by_its_name(
+    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_cache(tmp_path / "hub", "someone/model", inside / "model")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    command = ["encode", "--model", "someone/model", *encode("hub")[3:]]
+    assert main(command) == 0
+    made = json.loads((inside / "hub" / "manifest.json").read_text())
+    local = json.loads((inside / "whole" / "manifest.json").read_text())
+    assert made == {**local, "model": "someone/model"}
+    assert main([*command, "--resume"]) == 0
+    assert main(["index", "--vectors", "hub", "--out", "hub-index"]) == 0
+    assert main(["search", "--index", "hub-index", SENTENCES[0]]) == 0
+
+
+def test_a_name_that_is_not_in_the_cache_is_an_error_of_the_model(
+    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert main(["encode", "--model", "someone/else", *encode("nowhere")[3:]]) == 1
+    assert "no model 'someone/else' on this machine" in capsys.readouterr().err
+    assert not list(inside.glob("nowhere*"))
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

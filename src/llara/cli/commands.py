@@ -134,11 +134,12 @@ def _finetune_config(args: argparse.Namespace) -> FinetuneConfig:
 
 def title_separator(args: argparse.Namespace) -> str | None:
     """None without titles, else as the model was trained."""
+    from llara.hub import local_directory
     from llara.model import title_separator_of
 
     if args.no_titles:
         return None
-    return " " if args.model in (None, "none") else title_separator_of(args.model)
+    return " " if args.model in (None, "none") else title_separator_of(local_directory(args.model))
 
 
 def require(args: argparse.Namespace, given: dict[str, object]) -> None:

@@ -121,9 +121,10 @@ class EncodeRun:
 
     def _settings(self, before: dict[str, Any] | None) -> dict[str, Any]:
         """What decides the bytes of the shards. Reads the model's files, and those of the input."""
-        from llara.model import fingerprint, resolve
+        from llara.hub import local_directory
+        from llara.model import fingerprint
 
-        model = fingerprint(resolve(self.model))
+        model = fingerprint(local_directory(self.model))
         try:
             sources = describe_sources(self.given.files(), before["sources"] if before else ())
         except OSError as error:

@@ -53,9 +53,11 @@ class EncodeJob:
         import torch
 
         from llara.encoder import Encoder
-        from llara.model import fingerprint, load, resolve
+        from llara.hub import local_directory
+        from llara.model import fingerprint, load
 
-        if place.apart and fingerprint(resolve(self.model)) != self.fingerprint:
+        model = local_directory(self.model)
+        if place.apart and fingerprint(model) != self.fingerprint:
             raise ModelError(
                 f"the model {self.model} is another one on this machine than where the run was started; "
                 "expected the same files on all machines"
@@ -64,7 +66,7 @@ class EncodeJob:
         # A run that goes on computes as it began, on whatever device.
         precision = self.precision or work.precision_so_far()
         dtype = None if precision is None else getattr(torch, precision)
-        encoder = Encoder(load(self.model, device=self.device or place.device, dtype=dtype))
+        encoder = Encoder(load(model, device=self.device or place.device, dtype=dtype))
         texts = work.texts()
         assert texts is not None
         job = replace(self, progress=self.progress and not place.apart)
