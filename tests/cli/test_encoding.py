@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import Kill, llara
@@ -177,6 +178,26 @@ def test_reading_and_encoding_can_be_two_commands(inside: Path, capsys: Capture)
     assert capsys.readouterr().out.strip() == str(inside / "later.partial")
     assert main(encode("later", "--resume")) == 0
     assert content(inside / "later") == content(inside / "whole")
+
+
+@pytest.mark.parametrize(("more", "most"), [((), 40), (("--batch-size", "3"), 3)])
+def test_a_batch_holds_as_many_texts_as_its_tokens_allow_unless_told(
+    more: tuple[str, ...], most: int, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llara.encoder import choice, path
+
+    sizes: list[int] = []
+    batches = vars(path)["token_batches"]
+
+    def counted(lengths: Sequence[int], **settings: Any) -> list[list[int]]:
+        made = batches(lengths, **settings)
+        sizes.extend(len(batch) for batch in made)
+        return made
+
+    monkeypatch.setattr(choice, "_CPU_TOKENS", 100_000)
+    monkeypatch.setattr(path, "token_batches", counted)
+    assert main([*encode(f"batches{most}", "--shard-size", "100"), *more]) == 0
+    assert max(sizes) == most
 
 
 def in_cache(cache: Path, name: str, model: Path) -> None:

@@ -116,7 +116,7 @@ CHANGES: dict[str, tuple[dict, str]] = {
     "dtype": ({"dtype": "int8"}, 'dtype "float32", now "int8"'),
     "dimensions": ({"dimensions": 8}, "dimensions null, now 8"),
     "shard_size": ({"shard_size": 3}, "shard_size 2, now 3"),
-    "batch_size": ({"batch_size": 7}, "batch_size 64, now 7"),
+    "batch_size": ({"batch_size": 7}, "batch_size null, now 7"),
     "precision": ({"precision": "bfloat16"}, 'precision null, now "bfloat16"'),
     "titles": ({"title_separator": None}, 'title_separator " ", now null'),
     "metadata": ({"metadata": False}, "fields .*true.*false"),

@@ -9,7 +9,6 @@ from typing import Any
 
 from llara.cli.commands import require, say, title_separator
 from llara.cli.options import (
-    add_batch_size,
     add_no_titles,
     add_overwrite,
     new_command,
@@ -97,7 +96,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="what the model computes in (default: float32 on a processor, the weights' own on a GPU);"
         " bfloat16 is faster where a processor has it",
     )
-    add_batch_size(parser)
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="no batch holds more texts (default: as many as its tokens allow; 64 of models not ours)",
+    )
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:

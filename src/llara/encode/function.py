@@ -28,7 +28,7 @@ def encode_file(
     title_separator: str | None = " ",
     dtype: VectorDtype = "float32",
     dimensions: int | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     shard_size: int = 50_000,
     device: str | None = None,
     precision: Precision | None = None,
@@ -51,6 +51,8 @@ def encode_file(
         title_separator: what stands between title and text; ``None`` leaves titles out of the vectors.
         dtype: what is stored of a vector: float32, float16, int8 or binary.
         dimensions: store only the first of each vector's numbers (of models trained for it); None: all.
+        batch_size: no batch holds more texts; None: as many as its tokens allow (``llara.encoder``), 64 of a
+            model that only sentence-transformers can compute.
         shard_size: rows of a shard. A shard of very long texts ends earlier, with 268 million characters.
         precision: what the model computes in; None: as sentence-transformers loads it, float32 on a CPU and
             the stored weights' format on a GPU. Bfloat16 is faster where a processor has it.

@@ -41,7 +41,7 @@ class EncodeRun:
     title_separator: str | None = " "
     dtype: VectorDtype = "float32"
     dimensions: int | None = None
-    batch_size: int = 64
+    batch_size: int | None = None
     shard_size: int = 50_000
     device: str | None = None
     precision: Precision | None = None
@@ -93,7 +93,7 @@ class EncodeRun:
             role=self.given.role,
             batch_size=self.batch_size,
             shard_size=self.shard_size,
-            dimensions=1 if self.dimensions is None else self.dimensions,
+            dimensions=self.dimensions,
         )
         check_dtype(self.dtype)
         work = self._work

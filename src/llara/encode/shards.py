@@ -39,7 +39,7 @@ class EncodeJob:
     title_separator: str | None
     dtype: VectorDtype
     dimensions: int | None
-    batch_size: int
+    batch_size: int | None
     device: str | None
     precision: Precision | None
     progress: bool

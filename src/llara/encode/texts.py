@@ -46,7 +46,7 @@ def encode_texts(
     texts: Sequence[str],
     *,
     role: Role,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     own_similarity: bool = False,
     progress: bool = False,
 ) -> np.ndarray:
@@ -57,7 +57,7 @@ def encode_texts(
     ``llara.encoder``, with its weights as they are now; to rounding, the vectors are the same.
 
     Args:
-        batch_size: no batch holds more texts.
+        batch_size: no batch holds more texts (None: as many as its tokens allow, 64 on the stock path).
         own_similarity: for inner products as the model compares; see ``Encoder.encode``.
         progress: show a bar on stderr if that is a terminal.
 
@@ -73,8 +73,8 @@ def encode_texts(
     )
 
 
-def check_settings(*, role: str, **sizes: int) -> None:
-    """Refuse a role that there is not, or a size below 1.
+def check_settings(*, role: str, **sizes: int | None) -> None:
+    """Refuse a role that there is not, or a size below 1; None is no limit.
 
     Raises:
         ConfigError: which it is.
@@ -82,5 +82,5 @@ def check_settings(*, role: str, **sizes: int) -> None:
     if role not in get_args(Role):
         raise ConfigError(f"role is {role!r}, expected one of {', '.join(get_args(Role))}")
     for name, size in sizes.items():
-        if size < 1:
+        if size is not None and size < 1:
             raise ConfigError(f"{name} is {size}, expected at least 1")
