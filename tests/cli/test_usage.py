@@ -182,8 +182,8 @@ def test_flags_stay_as_they_are() -> None:
         "adapt": "--base --config --corpus --out --overwrite --print-config --resume --set --skip-bad"
         " --store",
         "convert": "--base --max-tokens --out --overwrite --preset",
-        "encode": "--batch-size --dimensions --dtype --engine --id-field --input --model --no-metadata"
-        " --no-titles --out --overwrite --precision --resume --role --shard-size --skip-bad"
+        "encode": "--batch-size --compile --dimensions --dtype --engine --id-field --input --model"
+        " --no-metadata --no-titles --out --overwrite --precision --resume --role --shard-size --skip-bad"
         " --text-field --texts-only --title-field --verify --workers",
         "index": "--add --backend --bm25 --collection --delete --index --kind --lexical --model --out"
         " --overwrite --set --uri --vectors",

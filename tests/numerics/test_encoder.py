@@ -309,7 +309,7 @@ def test_vectors_that_are_not_finite_are_refused_with_their_text(directories: di
     ("settings", "message"),
     [
         ({"attention": "sparse"}, "attention is 'sparse', expected auto, padded, packed, flex"),
-        ({"dtype": "int8"}, "dtype is 'int8', expected one of auto, float32"),
+        ({"dtype": "int8"}, "dtype is 'int8', expected one of auto, stored, float32"),
         ({"batch_tokens": 0}, "batch_tokens is 0"),
     ],
 )

@@ -9,6 +9,7 @@ import torch
 
 from llara.corpus import Fields, Skipped
 from llara.encode import EncodeRun, Input, VectorsManifest, encode_file, reading, verify
+from llara.encoder import Encoder
 from llara.errors import ConfigError, InputError, LlaraError, OutputError
 
 TEXTS = [
@@ -118,6 +119,7 @@ CHANGES: dict[str, tuple[dict, str]] = {
     "shard_size": ({"shard_size": 3}, "shard_size 2, now 3"),
     "batch_size": ({"batch_size": 7}, "batch_size null, now 7"),
     "precision": ({"precision": "bfloat16"}, 'precision null, now "bfloat16"'),
+    "compile_layers": ({"compile_layers": True}, "compile_layers false, now true"),
     "titles": ({"title_separator": None}, 'title_separator " ", now null'),
     "metadata": ({"metadata": False}, "fields .*true.*false"),
     "skip_bad": ({"skipped": Skipped()}, "skip_bad false, now true"),
@@ -293,6 +295,26 @@ def test_precision_is_what_the_model_computes_in(encode, tmp_path):
     np.testing.assert_allclose(half, model.encode_document(TEXTS), atol=0.02)  # bfloat16 has eight bits
     assert np.abs(half - exact).max() > 1e-5
     assert VectorsManifest.read(tmp_path / "half").precision == "bfloat16"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "auto"])
+def test_vectors_are_those_of_an_encoder_of_that_precision(encode, tmp_path, precision):
+    """Which subtracts means and normalises in float32, whatever the layers compute in."""
+    manifest = encode(shard_size=100, model="llara-mini", precision=precision)
+    encoder = Encoder("llara-mini", device="cpu", dtype=precision)
+    assert manifest.precision == encoder.dtype
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "out" / "shard-00000.npy"), encoder.encode(TEXTS, role="document")
+    )
+
+
+def test_layers_are_compiled_if_asked_for(encode, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda layer, **_: compiled.append(layer))
+    encode("plain", model="llara-mini")
+    assert not compiled
+    encode("compiled", model="llara-mini", compile_layers=True)
+    assert {type(layer).__name__ for layer in compiled} == {"LlamaDecoderLayer"}
 
 
 def test_shards_of_two_precisions_are_no_directory(encode, stopped):

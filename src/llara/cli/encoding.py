@@ -19,7 +19,7 @@ from llara.errors import InputError
 __all__ = ["add_encode"]
 
 _DTYPES = ("float32", "float16", "int8", "binary")
-_PRECISIONS = ("float32", "bfloat16", "float16")
+_PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _ENGINES = ("local", "torchrun", "ray")
 
 
@@ -94,7 +94,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=_PRECISIONS,
         help="what the model computes in (default: float32 on a processor, the weights' own on a GPU);"
-        " bfloat16 is faster where a processor has it",
+        " auto: bfloat16 where the device is fast in it",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the model's layers: a minute at first, faster for large models on a GPU",
     )
     parser.add_argument(
         "--batch-size",
@@ -144,6 +149,7 @@ def run_encode(args: argparse.Namespace) -> None:
         dimensions=args.dimensions,
         batch_size=args.batch_size,
         precision=args.precision,
+        compile_layers=args.compile,
         shard_size=args.shard_size,
         engine=args.engine,
         workers=args.workers,

@@ -32,6 +32,7 @@ def encode_file(
     shard_size: int = 50_000,
     device: str | None = None,
     precision: Precision | None = None,
+    compile_layers: bool = False,
     engine: str = "local",
     workers: int | None = None,
     resume: bool = False,
@@ -55,7 +56,9 @@ def encode_file(
             model that only sentence-transformers can compute.
         shard_size: rows of a shard. A shard of very long texts ends earlier, with 268 million characters.
         precision: what the model computes in; None: as sentence-transformers loads it, float32 on a CPU and
-            the stored weights' format on a GPU. Bfloat16 is faster where a processor has it.
+            the stored weights' format on a GPU; ``auto``: bfloat16 where the device is fast in it. Means are
+            subtracted and vectors normalised in float32.
+        compile_layers: as ``llara.Encoder`` says; only a model of ours is compiled.
         engine: where shards are encoded: ``local``, ``torchrun`` or ``ray`` (see ``llara.engines``). The
             files are the same.
         workers: how many, for ``local`` and ``ray``; None: one for each GPU, or one.
@@ -82,6 +85,7 @@ def encode_file(
         shard_size=shard_size,
         device=device,
         precision=precision,
+        compile_layers=compile_layers,
         engine=engine,
         workers=workers,
         resume=resume,

@@ -45,6 +45,7 @@ class EncodeRun:
     shard_size: int = 50_000
     device: str | None = None
     precision: Precision | None = None
+    compile_layers: bool = False
     engine: str = "local"
     workers: int | None = None
     resume: bool = False
@@ -139,6 +140,7 @@ class EncodeRun:
             "dimensions": self.dimensions,
             "batch_size": self.batch_size,
             "precision": self.precision,
+            "compile_layers": self.compile_layers,
             "shard_size": self.shard_size,
             "fields": asdict(self.given.fields),
             "skip_bad": self.given.skip_bad,
@@ -191,6 +193,7 @@ class EncodeRun:
             batch_size=self.batch_size,
             device=self.device,
             precision=self.precision,
+            compile_layers=self.compile_layers,
             progress=self.progress,
         )
 

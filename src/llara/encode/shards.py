@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EncodeJob", "Precision"]
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class EncodeJob:
     batch_size: int | None
     device: str | None
     precision: Precision | None
+    compile_layers: bool
     progress: bool
 
     def __call__(self, place: Place) -> Callable[[int], None]:
@@ -50,11 +51,9 @@ class EncodeJob:
         Raises:
             ModelError: it cannot be loaded, or a worker on another machine finds another one there.
         """
-        import torch
-
         from llara.encoder import Encoder
         from llara.hub import local_directory
-        from llara.model import fingerprint, load
+        from llara.model import fingerprint
 
         model = local_directory(self.model)
         if place.apart and fingerprint(model) != self.fingerprint:
@@ -63,10 +62,11 @@ class EncodeJob:
                 "expected the same files on all machines"
             )
         work = Work(self.work)
-        # A run that goes on computes as it began, on whatever device.
-        precision = self.precision or work.precision_so_far()
-        dtype = None if precision is None else getattr(torch, precision)
-        encoder = Encoder(load(model, device=self.device or place.device, dtype=dtype))
+        precision: Any = self.precision or "stored"
+        if precision in ("auto", "stored"):  # a run that goes on computes as it began, on whatever device
+            precision = work.precision_so_far() or precision
+        device = self.device or place.device
+        encoder = Encoder(model, device=device, dtype=precision, compile_layers=self.compile_layers)
         texts = work.texts()
         assert texts is not None
         job = replace(self, progress=self.progress and not place.apart)

@@ -38,8 +38,8 @@ class Encoder:
         model: a model directory or name (see ``llara.model.load``), or a loaded model, whose weights are then
             read anew at every call: it may go on being trained.
         device: where to load it to; by default a GPU if there is one.
-        dtype: of the loaded weights; ``auto``: bfloat16 where the device is fast in it. A loaded model keeps
-            its own.
+        dtype: of the loaded weights; ``auto``: bfloat16 where the device is fast in it; ``stored``: as
+            ``llara.model.load`` does, float32 on a CPU, else that of the files. A loaded model keeps its own.
         attention: ``auto``, ``padded``, ``packed`` or ``flex``, see ``FastPath``.
         compile_layers: compile each layer by ``torch.compile``, in place. It takes a minute at the first
             batches, and pays for large models on a GPU.

@@ -11,20 +11,22 @@ from llara.training import cpu_has_bfloat16
 
 __all__ = ["ComputeDtype", "choose_dtype"]
 
-ComputeDtype = Literal["auto", "float32", "bfloat16", "float16"]
+ComputeDtype = Literal["auto", "stored", "float32", "bfloat16", "float16"]
 
 
-def choose_dtype(asked: str, device: torch.device) -> tuple[torch.dtype, str]:
-    """The dtype of the weights, and why.
+def choose_dtype(asked: str, device: torch.device) -> tuple[torch.dtype | None, str]:
+    """The dtype of the weights (None: that of the files), and why.
 
     ``auto`` is bfloat16 where the device multiplies it faster than float32: GPUs from Ampere on, processors
-    with AVX512-BF16 or AMX.
+    with AVX512-BF16 or AMX. ``stored`` is what ``llara.model.load`` takes: float32 on a CPU, else the files'.
 
     Raises:
         ConfigError: no such dtype.
     """
     if asked not in get_args(ComputeDtype):
         raise ConfigError(f"dtype is {asked!r}, expected one of {', '.join(get_args(ComputeDtype))}")
+    if asked == "stored":
+        return (torch.float32, "as stored, on a CPU") if device.type == "cpu" else (None, "as stored")
     if asked != "auto":
         return getattr(torch, asked), "as asked"
     if device.type == "cuda":
