@@ -9,7 +9,9 @@ import torch
 
 from llara.corpus import Fields, Skipped
 from llara.encode import EncodeRun, Input, VectorsManifest, encode_file, reading, verify
+from llara.encode.work import Record, Work
 from llara.encoder import Encoder
+from llara.engines.local import LocalEngine
 from llara.errors import ConfigError, InputError, LlaraError, OutputError
 
 TEXTS = [
@@ -317,11 +319,49 @@ def test_layers_are_compiled_if_asked_for(encode, monkeypatch):
     assert {type(layer).__name__ for layer in compiled} == {"LlamaDecoderLayer"}
 
 
-def test_shards_of_two_precisions_are_no_directory(encode, stopped):
-    for path in (stopped / "records").iterdir():
-        path.write_text(path.read_text().replace('"float32"', '"bfloat16"'))  # as a GPU would have made them
-    with pytest.raises(LlaraError, match=r"computed in bfloat16 and in float32.*--precision"):
+def made_in(precision, *records):
+    """Let shards have been computed in another precision, as a GPU would have."""
+    for path in records:
+        path.write_text(path.read_text().replace('"float32"', f'"{precision}"'))
+
+
+def test_a_worker_that_computes_in_another_precision_is_refused_when_it_starts(encode, stopped):
+    made_in("bfloat16", *(stopped / "records").iterdir())
+    with pytest.raises(ConfigError, match=r"computed in bfloat16 and in float32.*--precision"):
         encode(resume=True)  # by hand's model, which knows one precision only
+    assert len(list((stopped / "records").iterdir())) == 2
+    assert not (stopped / "vectors" / "shard-00002.npy").exists()
+
+
+def test_a_run_of_two_precisions_is_refused_before_it_goes_on(encode, stopped, monkeypatch):
+    made_in("bfloat16", stopped / "records" / "shard-00001.json")
+    monkeypatch.setattr("llara.encode.run.get_engine", lambda *_, **__: NoWork())
+    with pytest.raises(ConfigError, match=r"computed in bfloat16 and in float32.*--precision"):
+        encode(resume=True)
+
+
+class NoWork(LocalEngine):
+    """An engine whose workers must not be made."""
+
+    def run(self, *arguments):
+        pytest.fail("a worker was made")
+
+
+def test_of_workers_that_began_together_only_one_precision_is_recorded(encode, tmp_path, monkeypatch):
+    import llara.encode.shards as module
+
+    write = vars(module)["write_hashed"]
+
+    def another_is_done_meanwhile(path, *arguments, **keywords):
+        digest = write(path, *arguments, **keywords)
+        Work(tmp_path / "out.partial").write_record(3, Record(6, 1, "t", digest, 16, 16, None, "bfloat16"))
+        return digest
+
+    monkeypatch.setattr(module, "write_hashed", another_is_done_meanwhile)
+    with pytest.raises(ConfigError, match="bfloat16 and in float32"):
+        encode()
+    records = (tmp_path / "out.partial" / "records").iterdir()
+    assert [path.name for path in records] == ["shard-00003.json"]
 
 
 def test_a_resumed_run_computes_in_the_precision_in_which_it_began(encode, tmp_path, monkeypatch):
@@ -338,8 +378,7 @@ def test_a_resumed_run_computes_in_the_precision_in_which_it_began(encode, tmp_p
         patch.setattr(module, "write_hashed", full_after_one)
         with pytest.raises(OutputError):
             encode(model="llara-mini")
-    record = next((tmp_path / "out.partial" / "records").iterdir())
-    record.write_text(record.read_text().replace('"float32"', '"bfloat16"'))  # as a GPU would have made it
+    made_in("bfloat16", *(tmp_path / "out.partial" / "records").iterdir())
     encode(model="llara-mini", resume=True)
     assert VectorsManifest.read(tmp_path / "out").precision == "bfloat16"
 

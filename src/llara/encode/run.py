@@ -115,6 +115,7 @@ class EncodeRun:
         pending = [number for number, shard in enumerate(texts.shards) if not work.is_done(number, shard)]
         for number in pending:
             work.forget(number)
+        work.check_precisions(*(record.precision for record in self._records(texts) if record is not None))
         if self.resume:
             done = len(texts.shards) - len(pending)
             self.tell(f"{done:,} of {len(texts.shards):,} shards are done already")
@@ -211,12 +212,7 @@ class EncodeRun:
         if len(whole) < len(records):
             missing = records.index(None)
             raise LlaraError(f"shard {missing} has no record in {work.directory}; go on with --resume")
-        precisions = sorted({record.precision for record in whole})
-        if len(precisions) > 1:
-            raise LlaraError(
-                f"shards in {work.directory} were computed in {' and in '.join(precisions)}, on devices that"
-                " load the model differently; start anew with --overwrite and one --precision for all"
-            )
+        work.check_precisions(*(record.precision for record in whole))
         (dimension, model_dimension, max_tokens), *others = {
             (record.dimension, record.model_dimension, record.max_tokens) for record in whole
         }
@@ -238,7 +234,7 @@ class EncodeRun:
             skipped_messages=texts.messages,
             empty=texts.empty,
             settings={name: value for name, value in settings.items() if name not in elsewhere},
-            precision=precisions[0],
+            precision=whole[0].precision,
         )
         try:
             manifest.write(work.vectors)

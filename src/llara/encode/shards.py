@@ -50,6 +50,7 @@ class EncodeJob:
 
         Raises:
             ModelError: it cannot be loaded, or a worker on another machine finds another one there.
+            ConfigError: it computes in another precision than shards that are done.
         """
         from llara.encoder import Encoder
         from llara.hub import local_directory
@@ -67,6 +68,7 @@ class EncodeJob:
             precision = work.precision_so_far() or precision
         device = self.device or place.device
         encoder = Encoder(model, device=device, dtype=precision, compile_layers=self.compile_layers)
+        work.check_precisions(encoder.dtype)
         texts = work.texts()
         assert texts is not None
         job = replace(self, progress=self.progress and not place.apart)
@@ -103,6 +105,7 @@ class EncodeJob:
             max_tokens=longest_input(encoder.model),
             precision=encoder.dtype,
         )
+        work.check_precisions(record.precision)  # of workers that began together, another may be done
         work.write_record(number, record)
 
     def _texts(self, path: Path) -> list[str]:

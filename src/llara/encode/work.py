@@ -125,12 +125,26 @@ class Work:
         return None if content is None else Record(**content)
 
     def precision_so_far(self) -> str | None:
-        """What the shards that are done were computed in; None if there are none."""
-        for path in self._records.glob("*.json"):
-            content = _read_json(path)
-            if content is not None:
-                return Record(**content).precision
+        """What a shard that is done was computed in; None if there is none."""
+        with os.scandir(self._records) as entries:  # read as far as needed, of thousands
+            for entry in entries:
+                content = _read_json(Path(entry.path)) if entry.name.endswith(".json") else None
+                if content is not None:
+                    return Record(**content).precision
         return None
+
+    def check_precisions(self, *precisions: str) -> None:
+        """Refuse shards of more than one precision, those that are done among them.
+
+        Raises:
+            ConfigError: there are several.
+        """
+        found = sorted({*precisions, self.precision_so_far() or precisions[0]}) if precisions else []
+        if len(found) > 1:
+            raise ConfigError(
+                f"shards in {self.directory} are computed in {' and in '.join(found)}, on devices that load "
+                "the model differently; start anew with --overwrite and one --precision for all"
+            )
 
     def write_record(self, number: int, record: Record) -> None:
         write_text_atomic(self._record_file(number), json.dumps(asdict(record)) + "\n")
