@@ -399,8 +399,25 @@ def test_a_disk_that_is_full_at_the_first_shard_does_not_undo_the_reading(encode
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
-def test_a_run_that_lost_its_settings_begins_anew(encode, stopped, tmp_path):
-    (stopped / "settings.json").write_text("")  # as a machine that lost its power may leave it
-    encode(resume=True, dtype="int8")
+@pytest.mark.parametrize("found", ["", "null", '{"role": "document"}', None])
+def test_a_run_that_lost_its_settings_is_refused_and_kept(encode, stopped, tmp_path, found):
+    path = stopped / "settings.json"
+    before = path.read_text()
+    if found is None:
+        path.unlink()
+    else:
+        path.write_text(found)  # empty: as a machine that lost its power may leave it
+    with pytest.raises(InputError, match=r"settings\.json is (damaged|missing).*--overwrite"):
+        encode(resume=True)
+    path.write_text(before)
+    assert len(list((stopped / "records").iterdir())) == 2
+    encode(resume=True)
+    encode("whole")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_run_that_lost_its_settings_is_begun_anew_if_told(encode, stopped, tmp_path):
+    (stopped / "settings.json").write_text("")
+    encode(overwrite=True, dtype="int8")
     encode("whole", dtype="int8")
     assert content(tmp_path / "out") == content(tmp_path / "whole")

@@ -153,7 +153,7 @@ class EncodeRun:
         before = work.settings() if self.resume else None
         if before is not None:
             same_settings(before, settings, work=work.directory)
-        else:  # nothing, what is to be overwritten, or a run that was killed before it knew its settings
+        else:  # nothing, what is to be overwritten, or a run that was killed before its settings were written
             work.remove()
         try:
             work.make()

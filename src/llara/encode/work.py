@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llara.errors import ConfigError
+from llara.errors import ConfigError, InputError
 from llara.files import sha256_of, write_text_atomic
 from llara.vectors import Shard, Source
 
@@ -100,8 +100,22 @@ class Work:
     # -- what is known of the run
 
     def settings(self) -> dict[str, Any] | None:
-        """The settings it was begun with, None before they are written."""
-        return _read_json(self.directory / "settings.json")
+        """The settings it was begun with, None before they are written.
+
+        Raises:
+            InputError: they are damaged, or missing beside shards that are done.
+        """
+        path = self.directory / "settings.json"
+        settings = _read_json(path)
+        if isinstance(settings, dict) and "sources" in settings:
+            return settings
+        if path.exists() or any(self._records.glob("*.json")):
+            raise InputError(
+                f"{path} is {'damaged' if path.exists() else 'missing'}, so nothing says with which settings "
+                "this run was begun; put the file back from a copy, or encode all anew with --overwrite "
+                "instead of --resume"
+            )
+        return None
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         write_text_atomic(self.directory / "settings.json", json.dumps(settings, indent=1) + "\n")
