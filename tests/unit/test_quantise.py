@@ -1,5 +1,7 @@
 """Vectors cut and quantised against independent libraries, and what is lost."""
 
+import tracemalloc
+
 import faiss
 import numpy as np
 import pytest
@@ -41,6 +43,31 @@ def test_what_is_read_back_is_a_unit_vector_near_the_original(dtype, kind, width
     assert found.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(found.astype(np.float64), axis=1), 1, atol=1e-6)
     assert np.linalg.norm(found - VECTORS, axis=1).max() <= error
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("rows", [0, 1, 3, 50])
+def test_vectors_changed_in_blocks_are_the_same_in_every_bit(monkeypatch, dtype, rows):
+    vectors = np.random.default_rng(1).normal(size=(rows, 64)).astype(np.float32)
+    whole = unit(vectors), quantise(vectors, dtype), restore(quantise(vectors, dtype), dtype)
+    monkeypatch.setattr("llara.encoder.quantise._BLOCK_NUMBERS", 3 * 64 + 1)  # three rows
+    blocks = unit(vectors), quantise(vectors, dtype), restore(quantise(vectors, dtype), dtype)
+    for one, other in zip(blocks, whole, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_what_is_read_back_takes_little_more_memory_than_it_is_large(monkeypatch, dtype):
+    monkeypatch.setattr("llara.encoder.quantise._BLOCK_NUMBERS", 1 << 14)
+    stored = quantise(unit(np.random.default_rng(0).normal(size=(20_000, 64))), dtype)
+    tracemalloc.start()
+    try:
+        found = restore(stored, dtype)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.nbytes <= peak < 1.2 * found.nbytes  # a block is 1.3% of it; of float64, in several copies
 
 
 def test_a_cut_vector_has_the_directions_of_its_first_numbers():

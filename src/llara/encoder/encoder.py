@@ -99,7 +99,8 @@ class Encoder:
     ) -> np.ndarray:
         """The unit vectors of ``texts`` in their order: float32 ``[N, D]``; a vector of zeros stays as it is.
 
-        Besides the result, memory holds two windows of tokens and one batch.
+        Besides the result, memory holds two windows of tokens (8,192 texts each), one window's vectors up to
+        three times, and one batch.
 
         Args:
             batch_size: no batch holds more texts (the stock path: 64 by default).
@@ -120,19 +121,22 @@ class Encoder:
         similarity = self.model.similarity_fn_name
         if similarity not in ("cosine", "dot"):
             raise ModelError(f"the model compares by {similarity}; llara searches by cosine only")
-        parts: list[np.ndarray] = []
+        together: np.ndarray | None = None  # made with the first vectors: parts put together need it twice
         done = 0
         hide = not (progress and sys.stderr.isatty())
         with tqdm(total=len(texts), desc=f"encode {role}", unit="text", leave=False, disable=hide) as bar:
             for vectors in self._windows(texts, role, batch_size):
-                of_these = texts[done : done + len(vectors)]
-                _check_finite(vectors, of_these)
+                if together is None:
+                    together = np.empty((len(texts), vectors.shape[1]), dtype=np.float32)
+                these = slice(done, done + len(vectors))
+                _check_finite(vectors, texts[these])
                 if similarity == "dot" and not own_similarity:
                     _check_lengths(vectors)
-                parts.append(vectors if similarity == "dot" and own_similarity else unit(vectors))
+                together[these] = vectors if similarity == "dot" and own_similarity else unit(vectors)
                 done += len(vectors)
                 bar.update(len(vectors))
-        return np.concatenate(parts) if parts else np.zeros((0, self.dimension), dtype=np.float32)
+        assert done == len(texts)
+        return np.zeros((0, self.dimension), dtype=np.float32) if together is None else together
 
     def _windows(self, texts: Sequence[str], role: Role, batch_size: int | None) -> Iterator[np.ndarray]:
         if self.path is not None:

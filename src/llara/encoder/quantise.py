@@ -14,6 +14,7 @@ of it are cosines. A row of zeros stays a row of zeros, except in binary, which 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
@@ -35,6 +36,8 @@ __all__ = [
 
 VectorDtype = Literal["float32", "float16", "int8", "binary"]
 
+_BLOCK_NUMBERS = 1 << 20  # of vectors changed at a time: 8 MiB in float64
+
 
 def unit(vectors_ND: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1, float32; a row of zeros stays as it is.
@@ -43,10 +46,25 @@ def unit(vectors_ND: np.ndarray) -> np.ndarray:
     array([[0.6, 0.8],
            [0. , 0. ]], dtype=float32)
     """
+    return _in_blocks(_unit_rows, np.asarray(vectors_ND))
+
+
+def _unit_rows(vectors_ND: np.ndarray) -> np.ndarray:
     wide_ND = np.asarray(vectors_ND, dtype=np.float64)  # a float16 row's squares would overflow
     lengths_N1 = np.linalg.norm(wide_ND, axis=1, keepdims=True)
     scaled_ND: np.ndarray = (wide_ND / np.where(lengths_N1 > 0, lengths_N1, 1.0)).astype(np.float32)
     return scaled_ND
+
+
+def _in_blocks(change: Callable[[np.ndarray], np.ndarray], rows_ND: np.ndarray) -> np.ndarray:
+    """``change(rows)`` of a function that takes each row for itself, without its temporaries of all rows."""
+    step = max(1, _BLOCK_NUMBERS // max(1, rows_ND.shape[1]))
+    first = change(rows_ND[:step])
+    changed = np.empty((len(rows_ND), *first.shape[1:]), dtype=first.dtype)
+    changed[:step] = first
+    for start in range(step, len(rows_ND), step):
+        changed[start : start + step] = change(rows_ND[start : start + step])
+    return changed
 
 
 def cut(vectors_ND: np.ndarray, dimensions: int | None) -> np.ndarray:
@@ -73,6 +91,10 @@ def to_int8(vectors_ND: np.ndarray) -> np.ndarray:
     array([[  95, -127,    0],
            [   0,    0,    0]], dtype=int8)
     """
+    return _in_blocks(_int8_rows, vectors_ND)
+
+
+def _int8_rows(vectors_ND: np.ndarray) -> np.ndarray:
     peak_N1 = np.abs(vectors_ND).max(axis=1, keepdims=True).astype(np.float32)
     scale_N1 = np.float32(127) / np.where(peak_N1 > 0, peak_N1, np.float32(1))
     whole_ND: np.ndarray = np.rint(vectors_ND * scale_N1).astype(np.int8)
