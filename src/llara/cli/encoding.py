@@ -99,7 +99,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="compile the model's layers: a minute at first, faster for large models on a GPU",
+        help="compile the model's layers, for large models on a GPU; it takes a minute at first",
     )
     parser.add_argument(
         "--batch-size",

@@ -42,7 +42,7 @@ class Encoder:
             ``llara.model.load`` does, float32 on a CPU, else that of the files. A loaded model keeps its own.
         attention: ``auto``, ``padded``, ``packed`` or ``flex``, see ``FastPath``.
         compile_layers: compile each layer by ``torch.compile``, in place. It takes a minute at the first
-            batches, and pays for large models on a GPU.
+            batches, and is meant for large models on a GPU.
         batch_tokens: what a batch may cost.
 
     Raises:

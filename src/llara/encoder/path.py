@@ -4,7 +4,7 @@ Shape legend: N texts, S slots of a text, D dimensions.
 
 A window of texts is tokenized and laid out by a background thread while the model computes the window before
 it. A thread and no process: the tokenizer is Rust code on all cores that lets Python go on, and a process
-would add the pickling of every text and id (measured: see ``docs/encoder.md``).
+would add the pickling of every text and id.
 """
 
 from __future__ import annotations
