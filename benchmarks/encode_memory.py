@@ -35,9 +35,10 @@ def main() -> None:
     parser.add_argument("--lines", type=int, nargs="+", default=[250_000, 1_000_000], help="sizes")
     parser.add_argument("--words", type=int, default=20, help="words of a document")
     parser.add_argument("--shard-size", type=int, default=50_000, help="documents of a shard")
+    parser.add_argument("--long-words", type=int, default=3_333_333, help="words of the one long document")
     arguments = parser.parse_args()
     if arguments.tiny:
-        arguments.lines, arguments.shard_size = [2000, 4000], 1000
+        arguments.lines, arguments.shard_size, arguments.long_words = [1000, 2000, 3000], 500, 3000
     with tempfile.TemporaryDirectory() as folder:
         result = run(Path(folder), arguments)
     report(result, table(result), arguments.out)
@@ -49,7 +50,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     sizes: list[dict[str, Any]] = []
     for lines in arguments.lines:
         say(f"writing {lines:,} lines")
-        counts = write_input(folder / "c.jsonl", lines, arguments.words)
+        counts = write_input(folder / "c.jsonl", lines, arguments.words, arguments.long_words)
         read = in_fresh_process(encode, folder, arguments.shard_size, True)
         encoded = in_fresh_process(encode, folder, arguments.shard_size, False)
         wrong = sum(counts[kind] for kind in (*BAD, "repeated id"))
@@ -64,7 +65,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         say(f"{sizes[-1]}")
     return {
         "benchmark": "encode_memory",
-        "settings": {n: getattr(arguments, n) for n in ("lines", "words", "shard_size")},
+        "settings": {n: getattr(arguments, n) for n in ("lines", "words", "shard_size", "long_words")},
         "sizes": sizes,
         "machine": machine(),
     }
@@ -108,10 +109,10 @@ def write_model(path: Path) -> dict[str, Any]:
     return {}
 
 
-def write_input(path: Path, lines: int, words: int) -> dict[str, int]:
+def write_input(path: Path, lines: int, words: int, long_words: int) -> dict[str, int]:
     """So many lines; how many there are of each kind."""
     rng = np.random.default_rng(0)
-    counts = dict.fromkeys(("good", *BAD, "repeated id", "empty text", "10 MB"), 0)
+    counts = dict.fromkeys(("good", *BAD, "repeated id", "empty text", "long text"), 0)
     with path.open("wb") as file:
         for number in range(lines):
             kind = "good"
@@ -127,7 +128,7 @@ def write_input(path: Path, lines: int, words: int) -> dict[str, int]:
             elif number % 1000 == 900:  # the id of a document far before
                 kind, id_ = "repeated id", f"d{number // 2000 * 1000}"
             elif number == lines // 2 + 1:
-                kind, text = "10 MB", "w1 " * 3_333_333
+                kind, text = "long text", "w1 " * long_words
             counts[kind] += 1
             file.write(json.dumps({"id": id_, "text": text, "year": number % 100}).encode() + b"\n")
     return counts

@@ -20,6 +20,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("gpu_adapt", {"right", "speed"}),
         ("gpu_finetune", {"right", "speed"}),
         ("encode", {"formats"}),
+        ("encode_memory", {"sizes"}),
         ("serve", {"ways"}),
         ("gpu_encode", {"right", "speed", "wrong"}),
         ("gpu_search", {"right", "speed", "wrong"}),
