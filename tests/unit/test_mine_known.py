@@ -72,6 +72,59 @@ def test_a_positive_is_scored_as_itself_though_the_corpus_has_another_text_under
     assert mined.positive_scores == (float(len(own.text)),)
 
 
+@pytest.fixture
+def namesakes(tmp_path):
+    """A corpus, an example whose positive is in it, and one whose positive has that id and another text.
+
+    Files of whole texts number their passages each for itself: one id is another text elsewhere.
+    """
+    lines = [json.dumps({"id": id_, "text": text}) + "\n" for id_, text in PASSAGES.items()]
+    (tmp_path / "corpus.jsonl").write_text("".join(lines))
+    inside, outside = Document("p3", PASSAGES["p3"]), Document("p3", "yeast makes gas and bread rises")
+    return (
+        tmp_path / "corpus.jsonl",
+        TrainingExample("x", "heat flow through a slab", (inside,), ()),
+        TrainingExample("y", "why does bread rise by the flow of heat", (outside,), ()),
+    )
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_scores_and_negatives_do_not_depend_on_whose_positive_has_the_same_id(
+    retriever, namesakes, tmp_path, source
+):
+    corpus, first, second = namesakes
+    config = MineConfig(source=source, negatives=5, absolute_margin=0.05, sampling="top")
+    found: dict[str, list[TrainingExample]] = {"x": [], "y": []}
+    for number, examples in enumerate(([first], [second], [first, second], [second, first])):
+        data, out = tmp_path / f"{number}.jsonl", tmp_path / f"{number}-out.jsonl"
+        write_training(data, examples)
+        mine(model=str(retriever.path), data=[data], corpus=corpus, out=out, config=config)
+        for mined in read_training(out):
+            found[mined.query_id].append(mined)
+    for alone, *beside in found.values():
+        assert alone.positive_scores is not None
+        assert len(beside) == 2
+        for mined in beside:
+            assert mined.positive_scores == pytest.approx(alone.positive_scores, abs=1e-6)
+            assert mined.negatives == alone.negatives
+
+
+def test_bm25_scores_no_positive_as_the_text_that_another_has_under_its_id(namesakes, tmp_path):
+    corpus, first, second = namesakes
+    for number, examples in enumerate(([first, second], [second, first])):
+        data = tmp_path / f"{number}.jsonl"
+        write_training(data, examples)
+        line = 1 + examples.index(second)
+        with pytest.raises(InputError, match=rf"{number}.jsonl:{line}: the positive 'p3' is not in"):
+            mine(
+                model=None,
+                data=[data],
+                corpus=corpus,
+                out=tmp_path / "o.jsonl",
+                config=MineConfig(source="bm25"),
+            )
+
+
 def test_an_index_is_searched_for_data_whose_passages_are_ids_in_a_corpus(retriever, tmp_path):
     corpus = write_beir(tmp_path / "beir") / "corpus.jsonl"
     data = tmp_path / "ids.jsonl"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -73,15 +73,17 @@ class _DenseFound:
         self._queries = cut(full_QD, dimension)  # [Q, D], as the documents' were
         self._depth = depth
         _, self._rankings = stored.nearest(self._queries, depth)  # [Q, depth]
-        documents = {d.id: d for example in examples for d in example.positives}
-        positions = _same(documents, stored, stored.manifest.title_separator)
-        missing = [document for id_, document in documents.items() if id_ not in positions]
-        texts = [document_text(document, stored.manifest.title_separator) for document in missing]
+        separator = stored.manifest.title_separator
+        keys_of = [_keys(example, separator) for example in examples]
+        keys = list(dict.fromkeys(key for own in keys_of for key in own))
+        positions = _standing(keys, stored, separator)
+        missing = [key for key in keys if key not in positions]
+        texts = [text for _, text in missing]
         encoded = cut(encode_texts(searcher.model, texts, role="document", batch_size=batch_size), dimension)
-        vectors = {document.id: row for document, row in zip(missing, encoded, strict=True)}
+        vectors = dict(zip(missing, encoded, strict=True))
         held = stored.index.vectors(np.array(list(positions.values()), dtype=np.int64))
         vectors.update(zip(positions, held, strict=True))
-        self._positives = [np.stack([vectors[d.id] for d in example.positives]) for example in examples]
+        self._positives = [np.stack([vectors[key] for key in own]) for own in keys_of]
 
     def ranking(self, row: int, depth: int) -> np.ndarray:
         if depth <= self._depth:
@@ -95,17 +97,19 @@ class _DenseFound:
         return _inner_products(self._queries[row], self._positives[row])
 
 
-def _same(
-    documents: Mapping[str, Document], passages: Passages, title_separator: str | None
-) -> dict[str, int]:
-    """Where documents are that stand there with the same text; an id alone may be another corpus's."""
-    positions = passages.positions(documents)
+def _keys(example: TrainingExample, title_separator: str | None) -> list[tuple[str, str]]:
+    """Id and text of each positive: an id alone may stand for another text in another example or corpus."""
+    return [(document.id, document_text(document, title_separator)) for document in example.positives]
+
+
+def _standing(
+    keys: Sequence[tuple[str, str]], passages: Passages, title_separator: str | None
+) -> dict[tuple[str, str], int]:
+    """Where those of the (id, text) pairs are that stand there with the same text."""
+    positions = passages.positions(dict.fromkeys(id_ for id_, _ in keys))
     there = passages.documents(list(positions.values()))
-    return {
-        found.id: positions[found.id]
-        for found in there
-        if document_text(found, title_separator) == document_text(documents[found.id], title_separator)
-    }
+    standing = {(found.id, document_text(found, title_separator)): positions[found.id] for found in there}
+    return {key: standing[key] for key in keys if key in standing}
 
 
 def _inner_products(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -123,8 +127,9 @@ class _Bm25Found:
     ) -> None:
         self._bm25 = bm25
         self._examples = examples
-        documents = {d.id: d for example in examples for d in example.positives}
-        self._positions = _same(documents, passages, title_separator)
+        self._keys = [_keys(example, title_separator) for example in examples]
+        keys = dict.fromkeys(key for own in self._keys for key in own)
+        self._positions = _standing(list(keys), passages, title_separator)
 
     def ranking(self, row: int, depth: int) -> np.ndarray:
         return self._bm25.top(self._examples[row].query, depth)[0]
@@ -133,11 +138,11 @@ class _Bm25Found:
         return self._bm25.scores(self._examples[row].query)[positions].astype(np.float32)
 
     def positive_scores(self, row: int) -> np.ndarray:
-        example = self._examples[row]
-        for document in example.positives:
-            if document.id not in self._positions:
+        for id_, text in self._keys[row]:
+            if (id_, text) not in self._positions:
                 raise InputError(
-                    f"{example.where}: the positive {document.id!r} is not in the corpus under this id with "
-                    "this text, and BM25 scores nothing else; name a model or a rescorer to score with"
+                    f"{self._examples[row].where}: the positive {id_!r} is not in the corpus under this id "
+                    "with this text, and BM25 scores nothing else; name a model or a rescorer to score with"
                 )
-        return self.scores(row, np.array([self._positions[d.id] for d in example.positives], dtype=np.int64))
+        positions = [self._positions[key] for key in self._keys[row]]
+        return self.scores(row, np.array(positions, dtype=np.int64))
