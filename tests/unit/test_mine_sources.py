@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mining import PASSAGES, QRELS, QUERIES, check_sum, negatives_of, write_beir
+from mining import PASSAGES, QRELS, QUERIES, SOURCES, check_sum, negatives_of, write_beir
 
 from llara.config import MineConfig
 from llara.corpus import Document
@@ -288,6 +288,16 @@ def test_what_cannot_be_mined_is_refused_and_leaves_nothing(retriever, beir, tmp
         with pytest.raises(error, match=message):
             mine(**{**arguments, **change})
         assert [path.name for path in tmp_path.iterdir()] == ["beir"], message
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_corpus_with_an_id_twice_is_refused_by_every_search(retriever, beir, tmp_path, source):
+    with (beir / "corpus.jsonl").open("a") as file:
+        file.write(json.dumps({"_id": "p9", "title": "", "text": "another text"}) + "\n")
+    model = None if source == "bm25" else str(retriever.path)
+    with pytest.raises(InputError, match=r"'p9'.*ids must be unique"):
+        mine(model=model, data=[beir], out=tmp_path / "o.jsonl", config=MineConfig(source=source))
+    assert [path.name for path in tmp_path.iterdir()] == ["beir"]
 
 
 @pytest.mark.parametrize("name", ["o.jsonl", "o.mining.json"])

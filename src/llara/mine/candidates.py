@@ -11,6 +11,7 @@ import numpy as np
 from llara.corpus import Document
 from llara.datasets import TrainingExample
 from llara.encode import document_text
+from llara.errors import InputError
 from llara.mine.filters import known_positives, normalised, words_of
 from llara.mine.searches import Found, Passages, search_bm25, search_dense
 from llara.search import Bm25, Searcher
@@ -22,11 +23,22 @@ _PASSAGES_CACHED = 20_000
 
 
 class Memory:
-    """Documents held in memory."""
+    """Documents held in memory.
+
+    Raises:
+        InputError: two have one id.
+    """
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._documents = documents
-        self._positions = {document.id: position for position, document in enumerate(documents)}
+        self._positions: dict[str, int] = {}
+        for position, document in enumerate(documents):
+            first = self._positions.setdefault(document.id, position)
+            if first != position:
+                raise InputError(
+                    f"the passages {first + 1:,} and {position + 1:,} of the corpus have one id, "
+                    f"{document.id!r}; ids must be unique, or a passage could not be told from another"
+                )
 
     def documents(self, positions: Sequence[int]) -> list[Document]:
         """See ``Passages``."""
