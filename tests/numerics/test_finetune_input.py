@@ -185,6 +185,23 @@ def test_bad_input_gives_one_error_and_leaves_nothing(case: str, workspace: Path
     assert sorted(workspace.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        "queries too short for the prompt",
+        "passages too long",
+        "projections that are no layers",
+        "a size that vectors do not have",
+    ],
+)
+def test_what_does_not_fit_the_model_is_told_before_anything_is_mined(case: str, workspace: Path) -> None:
+    _, arguments, message = BAD[case]
+    done = llara(*finetune("never", "rounds=1"), *arguments, cwd=workspace)
+    assert_one_error(done, message)
+    assert "mining" not in done.stderr
+    assert not list(workspace.glob("never*"))
+
+
 @pytest.mark.parametrize("launcher", ["FSDP", "DeepSpeed"])
 def test_launchers_that_shard_weights_are_refused(launcher: str, workspace: Path) -> None:
     env = {f"ACCELERATE_USE_{launcher.upper()}": "true"}
@@ -228,6 +245,36 @@ def test_a_disk_that_fills_up_after_a_checkpoint_keeps_it_for_resume(
     done = llara(*finetune(str(disk / "out"), flags=("--resume",)), cwd=workspace)
     assert done.code == 0, done.stderr
     assert [path.name for path in disk.iterdir()] == ["out"]
+
+
+ROUND = ("rounds=1", "mining.negatives=2", "pairs.negatives=2")
+
+
+def test_mined_negatives_outlive_an_error_before_the_first_checkpoint(
+    workspace: Path, small_disk: Callable[[str], Path]
+) -> None:
+    disk = small_disk("size=512k")
+    done = llara(*finetune(str(disk / "out"), *ROUND), cwd=workspace)
+    assert_one_error(done, "cannot write .*(No space left|checkpoint).*go on with --resume")
+    assert "known positive" in done.stderr  # as mining counts its candidates
+    assert [path.name for path in disk.glob("out.partial/round-*/*.jsonl")] == ["negatives-1.jsonl"]
+    subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+    done = llara(*finetune(str(disk / "out"), *ROUND, flags=("--resume",)), cwd=workspace)
+    assert done.code == 0, done.stderr
+    assert "known positive" not in done.stderr
+    assert [path.name for path in disk.iterdir()] == ["out"]
+
+
+def test_settings_that_do_not_fit_what_was_mined_leave_it_to_be_trained_on(workspace: Path) -> None:
+    settings = [*ROUND, "held_out.steps=2", "held_out.queries=7"]
+    done = llara(*finetune("mined", *settings), cwd=workspace)
+    assert_one_error(done, "more than half of the 12 queries.*mined.partial/round-.*trained on with --train")
+    [mined] = workspace.glob("mined.partial/round-1/negatives-1.jsonl")
+    train = ["--train", str(mined), *put("training.max_steps=1")]
+    done = llara(*finetune("after"), *train, cwd=workspace)
+    assert done.code == 0, done.stderr
+    shutil.rmtree(workspace / "mined.partial")
+    shutil.rmtree(workspace / "after")
 
 
 def test_a_read_only_directory_gives_one_error(workspace: Path, small_disk: Callable[[str], Path]) -> None:

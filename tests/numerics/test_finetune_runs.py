@@ -130,7 +130,7 @@ ROUNDS = ["rounds=2", "training.max_steps=3", "mining.negatives=2", "mining.last
 @pytest.mark.parametrize(
     ("name", "kill"),
     [
-        ("in the second mining", Kill(after="llara.finetune.run:_mined", calls=2)),
+        ("in the second mining", Kill(after="llara.finetune.run:mined_negatives", calls=2)),
         ("in the second training", Kill(step=6)),  # its third step, after a checkpoint
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import TrainingArguments, set_seed
+from transformers import AutoModelForCausalLM, TrainingArguments, set_seed
 
 from llara.config import FinetuneConfig
 from llara.datasets import DataReport, read_training
@@ -17,11 +17,20 @@ from llara.errors import ConfigError, InputError, ModelError
 from llara.files import write_text_atomic
 from llara.finetune.pairs import PairStore, build_pairs
 from llara.finetune.trainer import HeldOut, Retriever
-from llara.model import load, load_causal_lm, load_config, load_tokenizer, read_facts, resolve, stored_dtype
+from llara.model import (
+    embedding_of,
+    load,
+    load_causal_lm,
+    load_config,
+    load_tokenizer,
+    read_facts,
+    resolve,
+    stored_dtype,
+)
 from llara.prompts import Prompts, slot_ids
-from llara.training import recompute_activations, say, use_bfloat16, with_lora
+from llara.training import check_projections, recompute_activations, say, use_bfloat16, with_lora
 
-__all__ = ["check_retriever", "held_out_evaluator", "load_retriever", "stored_pairs"]
+__all__ = ["check_retriever", "check_settings", "held_out_evaluator", "load_retriever", "stored_pairs"]
 
 
 def check_retriever(name: str) -> None:
@@ -44,22 +53,54 @@ def check_retriever(name: str) -> None:
         )
 
 
+def check_settings(name: str, config: FinetuneConfig) -> None:
+    """Refuse settings that do not fit the model ``name``; no weights are read, nor any data.
+
+    Raises:
+        ConfigError: length limits, projections or sizes of vectors that it does not have.
+        ModelError: its files are damaged.
+    """
+    prompts = Prompts(load_tokenizer(name), read_facts(name)["preset"])
+    prompts.text_limit(config.pairs.query_tokens, ["next"])
+    prompts.text_limit(config.pairs.passage_tokens, ["self"])
+    model_config = load_config(name)
+    positions = getattr(model_config, "max_position_embeddings", None)
+    for limit in ("query_tokens", "passage_tokens"):
+        value = getattr(config.pairs, limit)
+        if positions is not None and value > positions:
+            raise ConfigError(
+                f"pairs.{limit} = {value}, but {name} has no more than {positions} positions; lower it"
+            )
+    try:
+        with torch.device("meta"):
+            lm = AutoModelForCausalLM.from_config(model_config)
+    except ValueError as error:
+        raise ModelError(f"cannot load the causal language model {name}: {error}") from error
+    if config.lora.rank:
+        check_projections(lm, config.lora)
+    largest = embedding_of(lm).shape[1]
+    if any(size > largest for size in config.contrast.matryoshka):
+        raise ConfigError(
+            f"contrast.matryoshka = {list(config.contrast.matryoshka)} asks for more than the {largest}"
+            " numbers of the model's vectors"
+        )
+
+
 def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
     """The model to train: float32 weights, or a frozen bfloat16 base under a float32 adapter.
 
-    Only the language model's weights are trained: what centres its vectors stays as it is.
+    Only the language model's weights are trained: what centres its vectors stays as it is. The settings fit
+    the model, see ``check_settings``.
 
     Raises:
         ModelError: its files are damaged.
-        ConfigError: the adapter or the length limits do not fit the model.
     """
     facts = read_facts(name)
     encoder = load(name, device="cpu")
     prompts = Prompts(load_tokenizer(name), facts["preset"])
-    prompts.text_limit(config.pairs.query_tokens, ["next"])
-    prompts.text_limit(config.pairs.passage_tokens, ["self"])
     # What it was trained to read whole it will read whole.
-    encoder.max_seq_length = max(facts["max_tokens"], _longest(config, name))
+    longest = max(config.pairs.query_tokens, config.pairs.passage_tokens)
+    encoder.max_seq_length = max(facts["max_tokens"], longest)
     encoder[0].model = torch.nn.Identity()  # its weights would stand in memory twice
     set_seed(config.training.seed)  # adapters begin at random
     frozen_bfloat16 = config.lora.rank > 0 and use_bfloat16(config.training.precision)
@@ -73,25 +114,7 @@ def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
     if config.lora.rank:
         lm = with_lora(lm, config.lora, new_ids=slot_ids(prompts.tokenizer, prompts.preset))
     encoder[0].model = trunk
-    largest = encoder.get_embedding_dimension() or 0
-    if any(size > largest for size in config.contrast.matryoshka):
-        raise ConfigError(
-            f"contrast.matryoshka = {list(config.contrast.matryoshka)} asks for more than the {largest}"
-            " numbers of the model's vectors"
-        )
     return Retriever(lm, encoder, prompts, encoder.max_seq_length, stored_dtype(load_config(name)))
-
-
-def _longest(config: FinetuneConfig, name: str) -> int:
-    """The longest input in tokens, which the model must have positions for."""
-    positions = getattr(load_config(name), "max_position_embeddings", None)
-    for limit in ("query_tokens", "passage_tokens"):
-        value = getattr(config.pairs, limit)
-        if positions is not None and value > positions:
-            raise ConfigError(
-                f"pairs.{limit} = {value}, but {name} has no more than {positions} positions; lower it"
-            )
-    return max(config.pairs.query_tokens, config.pairs.passage_tokens)
 
 
 def stored_pairs(

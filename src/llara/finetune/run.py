@@ -10,13 +10,11 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +28,14 @@ from llara.finetune.batches import PairCollator
 from llara.finetune.finish import write_model
 from llara.finetune.loss import ContrastiveLoss
 from llara.finetune.order import hold_out, num_steps, training_order
-from llara.finetune.prepare import check_retriever, held_out_evaluator, load_retriever, stored_pairs
+from llara.finetune.prepare import (
+    check_retriever,
+    check_settings,
+    held_out_evaluator,
+    load_retriever,
+    stored_pairs,
+)
+from llara.finetune.rounds import mined_negatives, mining_counts
 from llara.finetune.trainer import EvaluateLast, FinetuneTrainer
 from llara.model import fingerprint
 from llara.training import (
@@ -45,6 +50,12 @@ from llara.training import (
 )
 
 __all__ = ["FinetuneResult", "finetune"]
+
+_WORTH_KEEPING = (
+    "round-*/negatives-*.jsonl",
+    "round-*/checkpoints/*/complete",
+    "round-*/model",
+)  # what an error leaves for --resume
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ def finetune(
     _check_call(config, train, adapter_only=adapter_only)
     _check_launcher()
     check_retriever(model)
+    check_settings(model, config)
     check_output(out, overwrite=overwrite)
     work = work_directory(out)
     check_work(work, resume=resume, overwrite=overwrite)
@@ -119,11 +131,13 @@ def finetune(
                 data = train
                 if config.rounds:
                     say(f"round {number} of {config.rounds}: mining with {model}")
-                    data = _mined(model, train, folder, arguments, config, split=split, corpus=corpus)
+                    data = mined_negatives(
+                        model, train, folder, arguments, config, split=split, corpus=corpus
+                    )
                 run = _Run(folder, model, config, resume=resume)
                 trainer = run.train(data, split=split, corpus=corpus)
                 if trainer.is_world_process_zero():
-                    history = {"model": start, "train": sources, "mining": _mining_counts(work), "log": log}
+                    history = {"model": start, "train": sources, "mining": mining_counts(work), "log": log}
                     write_model(
                         trainer,
                         target,
@@ -140,15 +154,24 @@ def finetune(
             log = _log_of(target)
             model = str(target)
     except LlaraError as error:
-        if any(work.glob("round-*/checkpoints/*/complete")) or any(work.glob("round-*/model")):
-            if not isinstance(error, ConfigError):
-                error.args = (f"{error}. What is trained so far stands in {work}: go on with --resume",)
+        if any(next(work.glob(pattern), None) for pattern in _WORTH_KEEPING):
+            advice = _advice(work, error, resume=resume)
+            error.args = (f"{error}. {advice}" if advice else str(error),)
         elif arguments.process_index == 0 and not resume:
             shutil.rmtree(work, ignore_errors=True)
         raise
     if arguments.process_index == 0:
         shutil.rmtree(work, ignore_errors=True)
     return FinetuneResult(out, log, time.monotonic() - started)
+
+
+def _advice(work: Path, error: LlaraError, *, resume: bool) -> str:
+    """What to do with what an error left in ``work``; a run with other settings cannot go on there."""
+    if not isinstance(error, ConfigError):
+        return f"What is done so far stands in {work}: go on with --resume"
+    if resume or not any(work.glob("round-*/negatives-*.jsonl")):
+        return ""
+    return f"What is mined so far, {work}/round-*/negatives-*.jsonl, can be trained on with --train"
 
 
 def _check_call(config: FinetuneConfig, train: Sequence[str | Path], *, adapter_only: bool) -> None:
@@ -201,39 +224,6 @@ def _size(source: str) -> int | None:
     if path.is_dir():
         return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
     return path.stat().st_size if path.is_file() else None
-
-
-def _mined(
-    model: str,
-    train: Sequence[str | Path],
-    folder: Path,
-    arguments: SentenceTransformerTrainingArguments,
-    config: FinetuneConfig,
-    *,
-    split: str,
-    corpus: str | Path | None,
-) -> list[Path]:
-    """Each training file with negatives mined by ``model``, made by the first process."""
-    from llara.mine import mine
-
-    mined = [folder / f"negatives-{number}.jsonl" for number in range(1, len(train) + 1)]
-    with arguments.main_process_first(local=False, desc="mining hard negatives"):
-        if arguments.process_index == 0:
-            for source, path in zip(train, mined, strict=True):
-                if not path.exists():
-                    result = mine(
-                        model=model,
-                        data=[source],
-                        out=path,
-                        config=config.mining,
-                        split=split,
-                        corpus=corpus,
-                        title_separator=config.pairs.title_separator,
-                    )
-                    say(f"{source}: {result.report}\n{result}")
-    if not all(path.exists() for path in mined):
-        raise OutputError("the first process could not mine negatives; its message says why")
-    return mined
 
 
 @dataclass(frozen=True)
@@ -313,20 +303,6 @@ class _Run:
         if len(held):
             trainer.add_callback(EvaluateLast())
         return trainer
-
-
-def _mining_counts(work: Path) -> list[dict[str, Any]]:
-    """What was mined in each round: the data, and how many candidates each filter removed."""
-    found = []
-    for file in sorted(work.glob("round-*/negatives-*.mining.json"), key=_place):
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        found.append({"round": _place(file)[0], "data": facts["data"], "counts": facts["counts"]})
-    return found
-
-
-def _place(file: Path) -> list[int]:
-    """Round and number of a file of mined negatives."""
-    return [int(number) for number in re.findall(r"\d+", f"{file.parent.name}/{file.name}")]
 
 
 def _log_of(target: Path) -> list[dict[str, float]]:

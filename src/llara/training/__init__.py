@@ -1,6 +1,7 @@
 """What every training run has: its directory, checkpoints, progress, and a model made ready to train."""
 
 from llara.training.models import (
+    check_projections,
     cpu_has_bfloat16,
     load_weights,
     recompute_activations,
@@ -20,6 +21,7 @@ __all__ = [
     "StopAfter",
     "WholeCheckpoints",
     "check_devices",
+    "check_projections",
     "check_same_run",
     "common_arguments",
     "cpu_has_bfloat16",

@@ -15,7 +15,14 @@ from transformers.pytorch_utils import Conv1D
 from llara.config import LoraConfig
 from llara.errors import ConfigError
 
-__all__ = ["cpu_has_bfloat16", "load_weights", "recompute_activations", "use_bfloat16", "with_lora"]
+__all__ = [
+    "check_projections",
+    "cpu_has_bfloat16",
+    "load_weights",
+    "recompute_activations",
+    "use_bfloat16",
+    "with_lora",
+]
 
 
 def use_bfloat16(precision: str) -> bool:
@@ -42,15 +49,12 @@ def recompute_activations(model: PreTrainedModel) -> None:
         model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
-def with_lora(model: PreTrainedModel, lora: LoraConfig, *, new_ids: Sequence[int]) -> Any:
-    """Low-rank adapters on the named projections; the rows of the tokens ``new_ids`` are trained whole.
+def check_projections(model: PreTrainedModel, lora: LoraConfig) -> None:
+    """Refuse names of projections that the model has no linear layer of; its weights are not looked at.
 
     Raises:
-        ConfigError: the model has no linear layer of a name.
+        ConfigError: which names, and which the model has.
     """
-    from peft import LoraConfig as PeftLoraConfig
-    from peft import get_peft_model
-
     linear = {
         name.rsplit(".", 1)[-1]
         for name, module in model.named_modules()
@@ -62,6 +66,18 @@ def with_lora(model: PreTrainedModel, lora: LoraConfig, *, new_ids: Sequence[int
             f"lora.projections names {', '.join(missing)}, which {model.config.model_type} does not have; "
             f"name some of its own linear layers: {', '.join(sorted(linear))}"
         )
+
+
+def with_lora(model: PreTrainedModel, lora: LoraConfig, *, new_ids: Sequence[int]) -> Any:
+    """Low-rank adapters on the named projections; the rows of the tokens ``new_ids`` are trained whole.
+
+    Raises:
+        ConfigError: the model has no linear layer of a name.
+    """
+    from peft import LoraConfig as PeftLoraConfig
+    from peft import get_peft_model
+
+    check_projections(model, lora)
     with warnings.catch_warnings():
         # peft asks for a name that transformers gave up in 5.2x
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
