@@ -210,6 +210,43 @@ def test_what_answers_a_question_in_one_example_is_no_negative_of_it_in_another(
     assert scores(dogs.negative_scores) == [0.5, -1.0]
 
 
+def test_answers_of_repeated_questions_are_what_plain_sets_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llara.finetune.pairs._BLOCK_QUERIES", 7)  # 60 queries: nine blocks
+    random = np.random.default_rng(5)
+    many = []
+    for n in range(60):
+        drawn = [f"p{number}" for number in random.permutation(30)[: random.integers(1, 9)]]
+        split = random.integers(1, len(drawn) + 1)
+        scored = tuple(float(text[1:]) for text in drawn)
+        question = f"q{random.integers(20)}"
+        sides = documents(*drawn[:split]), documents(*drawn[split:])
+        many.append(TrainingExample(str(n), question, *sides, scored[:split], scored[split:]))
+    store = build_pairs([many[:25], many[25:]], tmp_path / "pairs", title_separator=" ")
+    num_removed = 0
+    for n, example in enumerate(many):
+        answers = {d.text for each in many if each.query == example.query for d in each.positives}
+        stored = store[n]
+        assert (stored.query_id, stored.query) == (example.query_id, example.query)
+        assert texts(store, stored.positives) == [d.text for d in example.positives]
+        expected = [d.text for d in example.negatives if d.text not in answers]
+        num_removed += len(example.negatives) - len(expected)
+        assert texts(store, stored.negatives) == expected
+        assert scores(stored.negative_scores) == [float(text[1:]) for text in expected]
+        assert sorted(texts(store, stored.known)) == sorted(answers)
+        same = [other for other, each in enumerate(many) if each.query == example.query]
+        assert store.same_text(np.array([n])).tolist() == same
+    assert num_removed > 10
+
+
+def test_a_question_of_many_examples_holds_each_of_its_answers_once(tmp_path: Path) -> None:
+    many = [TrainingExample(str(n), "Q?", documents(f"p{n}"), ()) for n in range(300)]
+    store = build_pairs([many], tmp_path / "pairs", title_separator=" ")
+    assert len(store[299].known) == len(set(store[0].known.tolist())) == 300
+    assert (tmp_path / "pairs" / "lists.npz").stat().st_size < 300 * 100  # not 300 x 300 x 8 bytes
+
+
 @pytest.mark.parametrize("one_source_batches", [False, True])
 def test_weights_are_the_shares_of_the_sources(one_source_batches: bool) -> None:
     drawn = order(8000, weights=[1.0, 2.0, 1.0], one_source_batches=one_source_batches)

@@ -2,10 +2,12 @@
 
     passages.arrow   text of each passage, its title joined
     queries.arrow    id and text of each query
-    lists.npz        each query's source, positives, negatives and their scores, end to end
+    lists.npz        each query's source, question, positives, negatives and their scores, end to end, and
+                     each question's positives; queries with one text are one question
 
 Texts are memory-mapped, so a run holds only numbers in memory; building holds 16 bytes and an entry of a
-dictionary (about 120 bytes) for each distinct passage.
+dictionary (about 120 bytes) for each distinct passage and question, and 20 to 40 bytes for each passage of a
+query.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from llara.corpus import Document
 from llara.datasets import TrainingExample
@@ -31,6 +32,9 @@ from llara.training import say
 __all__ = ["Example", "PairStore", "build_pairs"]
 
 _BLOCK_ROWS = 1000
+_BLOCK_QUERIES = 65_536
+_SHIFT = 32  # question and passage in one number: fewer than 2**31 and 2**32 of them
+_LOW = (1 << _SHIFT) - 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class PairStore:
         self._ends = {
             side: np.concatenate([[0], lists[f"{side}_ends"]]) for side in ("positives", "negatives")
         }
+        self._questions: np.ndarray = lists["questions"]  # [Q]
         self._known, self._known_ends = lists["known"], np.concatenate([[0], lists["known_ends"]])
         self._numbers = {side: lists[side] for side in self._ends}
         self._scores = {side: lists[f"{side}_scores"] for side in self._ends}
@@ -65,6 +70,7 @@ class PairStore:
         return int(self.queries.num_rows)
 
     def __getitem__(self, index: int) -> Example:
+        question = self._questions[index]
         numbers, scores = {}, {}
         for side, ends in self._ends.items():
             part = slice(ends[index], ends[index + 1])
@@ -76,7 +82,7 @@ class PairStore:
             query=self.queries["text"][index].as_py(),
             positives=numbers["positives"],
             negatives=numbers["negatives"],
-            known=self._known[self._known_ends[index] : self._known_ends[index + 1]],
+            known=self._known[self._known_ends[question] : self._known_ends[question + 1]],
             positive_scores=scores["positives"],
             negative_scores=scores["negatives"],
         )
@@ -88,8 +94,7 @@ class PairStore:
 
     def same_text(self, held: np.ndarray) -> np.ndarray:
         """Numbers of the queries whose text is that of one of ``held``, them included: int64, ascending."""
-        texts = self.queries["text"]
-        return np.flatnonzero(pc.is_in(texts, value_set=texts.take(pa.array(held))).to_numpy())
+        return np.flatnonzero(np.isin(self._questions, self._questions[held]))
 
     def num_negatives(self) -> np.ndarray:
         """How many negatives each query has, int64 [Q]."""
@@ -155,12 +160,20 @@ def build_pairs(
                         side.add([number_of(text) for text, _ in found], [score for _, score in found])
         if not source_of:
             raise InputError("no query has a positive with a text; set pairs.title_separator to use titles")
-        sides["known"] = sides["positives"]
-        if len(questions) < len(question_of):
-            sides["known"] = _known(np.array(question_of), sides["positives"])
-            num_left_out += sides["negatives"].remove(sides["known"])
-        sides_of = {name: each for key, side in sides.items() for name, each in side.arrays(key).items()}
-        np.savez(target / "lists.npz", sources=np.array(source_of, dtype=np.int16), **sides_of)  # type: ignore[arg-type]
+        positives, negatives = (side.lists() for side in sides.values())
+        asked = np.frombuffer(question_of, dtype=np.int64)
+        answers = _answers(asked, positives)
+        negatives, num_removed = _without(negatives, asked, answers)
+        num_left_out += num_removed
+        np.savez(
+            target / "lists.npz",
+            sources=np.array(source_of, dtype=np.int16),
+            questions=asked,
+            **positives.arrays("positives"),  # type: ignore[arg-type]
+            **negatives.arrays("negatives"),  # type: ignore[arg-type]
+            known=answers & _LOW,
+            known_ends=np.cumsum(np.bincount(answers >> _SHIFT)),
+        )
     if num_left_out:
         say(f"passages left out, blank or the same text as another of their question: {num_left_out:,}")
     if num_without:
@@ -172,19 +185,31 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _known(question_of: np.ndarray, positives: _Side) -> _Side:
-    """For each query the positives of all queries with its text."""
-    per_query = positives.parts()
-    together: dict[int, dict[int, None]] = {}
-    counts = np.bincount(question_of)
-    for question, numbers in zip(question_of.tolist(), per_query, strict=True):
-        if counts[question] > 1:
-            together.setdefault(question, {}).update(dict.fromkeys(numbers.tolist()))
-    known = _Side()
-    for question, numbers in zip(question_of.tolist(), per_query, strict=True):
-        found = list(together[question]) if question in together else numbers.tolist()
-        known.add(found, [math.nan] * len(found))
-    return known
+def _answers(question_of: np.ndarray, positives: _Lists) -> np.ndarray:
+    """The distinct (question, positive) pairs of all queries, as one number each, ascending: int64 [K].
+
+    The question stands in the upper 32 bits.
+    """
+    questions = np.repeat(question_of, np.diff(positives.ends, prepend=0))
+    return np.unique(questions << _SHIFT | positives.numbers)
+
+
+def _without(negatives: _Lists, question_of: np.ndarray, answers: np.ndarray) -> tuple[_Lists, int]:
+    """The negatives that are no answer of their question, see ``_answers``, and how many were."""
+    kept = np.empty(len(negatives.numbers), dtype=bool)
+    counts = np.empty(len(question_of), dtype=np.int64)
+    starts = np.concatenate([[0], negatives.ends])
+    for first in range(0, len(question_of), _BLOCK_QUERIES):
+        last = min(first + _BLOCK_QUERIES, len(question_of))
+        part = slice(starts[first], starts[last])
+        bounds = starts[first : last + 1] - starts[first]
+        questions = np.repeat(question_of[first:last], np.diff(bounds))
+        pairs = questions << _SHIFT | negatives.numbers[part]
+        place = np.searchsorted(answers, pairs)
+        kept[part] = answers[np.minimum(place, len(answers) - 1)] != pairs
+        counts[first:last] = np.diff(np.concatenate([[0], np.cumsum(kept[part])])[bounds])
+    left = _Lists(negatives.numbers[kept], negatives.scores[kept], np.cumsum(counts))
+    return left, len(kept) - len(left.numbers)
 
 
 def _distinct(
@@ -206,39 +231,36 @@ def _distinct(
     return kept
 
 
-class _Side:
-    """The positives, or the negatives, of all queries: their numbers and scores end to end."""
+@dataclass(frozen=True)
+class _Lists:
+    """The positives, or the negatives, of all queries, end to end."""
 
-    def __init__(self) -> None:
-        self.numbers, self.scores, self.ends = array("q"), array("f"), array("q")
-
-    def add(self, numbers: Sequence[int], scores: Sequence[float]) -> None:
-        self.numbers.extend(numbers)
-        self.scores.extend(scores)
-        self.ends.append(len(self.numbers))
-
-    def parts(self) -> list[np.ndarray]:
-        """The numbers of each query."""
-        numbers = np.array(self.numbers, dtype=np.int64)
-        return np.split(numbers, np.array(self.ends[:-1], dtype=np.int64))
-
-    def remove(self, known: _Side) -> int:
-        """Take what each query's ``known`` holds out of its numbers; returns how many there were."""
-        kept = _Side()
-        scores = np.split(np.array(self.scores), np.array(self.ends[:-1], dtype=np.int64))
-        for numbers, own, right in zip(self.parts(), scores, known.parts(), strict=True):
-            stays = ~np.isin(numbers, right)
-            kept.add(numbers[stays].tolist(), own[stays].tolist())
-        num_removed = len(self.numbers) - len(kept.numbers)
-        self.numbers, self.scores, self.ends = kept.numbers, kept.scores, kept.ends
-        return num_removed
+    numbers: np.ndarray  # int64 [R]
+    scores: np.ndarray  # float32 [R]
+    ends: np.ndarray  # int64 [Q], where each query's part ends
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        return {
-            name: np.array(self.numbers, dtype=np.int64),
-            f"{name}_scores": np.array(self.scores, dtype=np.float32),
-            f"{name}_ends": np.array(self.ends, dtype=np.int64),
-        }
+        return {name: self.numbers, f"{name}_scores": self.scores, f"{name}_ends": self.ends}
+
+
+class _Side:
+    """Lists that grow by a query at a time."""
+
+    def __init__(self) -> None:
+        self._numbers, self._scores, self._ends = array("q"), array("f"), array("q")
+
+    def add(self, numbers: Sequence[int], scores: Sequence[float]) -> None:
+        self._numbers.extend(numbers)
+        self._scores.extend(scores)
+        self._ends.append(len(self._numbers))
+
+    def lists(self) -> _Lists:
+        """What was added, not copied."""
+        return _Lists(
+            np.frombuffer(self._numbers, dtype=np.int64),
+            np.frombuffer(self._scores, dtype=np.float32),
+            np.frombuffer(self._ends, dtype=np.int64),
+        )
 
 
 class _Table:
