@@ -215,8 +215,8 @@ def model_table(_: argparse.Namespace) -> list[list[str]]:
     n = MODEL.parameters
     six, seven = MODEL.lora_parameters(32, 6), MODEL.lora_parameters(64, 7)
     rows = [
-        ["LLaMA-2-7B", f"{n:,}", "2 bytes each (bfloat16)", short(2 * n / 1e9)],
-        ["the adapted model", f"{n:,}", "4 (float32)", short(4 * n / 1e9)],
+        ["LLaMA-2-7B", f"{n:,}", "2 bytes each", short(2 * n / 1e9)],
+        ["the adapted model, and each fine-tuned one", f"{n:,}", "2, as the base", short(2 * n / 1e9)],
         [
             "a checkpoint of full training; two are kept",
             f"{n:,}",

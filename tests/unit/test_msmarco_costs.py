@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import LlamaConfig
 
 from llara.cli.parser import build_parser
 from llara.config import STAGES, list_recipes
+from llara.model import stored_dtype
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "msmarco_costs.py"
@@ -81,6 +83,15 @@ def test_an_epoch_has_as_many_steps_as_full_batches_of_128_queries(costs: Any) -
 def test_training_all_weights_holds_sixteen_bytes_a_weight(costs: Any) -> None:
     one = costs.memory_table(costs.parse([]))[1]
     assert one[1:4] == ["27.0", "27.0", "53.9"]  # 4, 4 and 8 bytes x 6.738e9
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_trained_model_is_written_in_its_bases_format_of_two_bytes(costs: Any, dtype: str) -> None:
+    base, trained = costs.model_table(costs.parse([]))[1:3]
+    size = stored_dtype(LlamaConfig(dtype=dtype)).itemsize
+    assert base[2] == f"{size} bytes each"
+    assert trained[2] == f"{size}, as the base"
+    assert base[3] == trained[3] == costs.short(size * 6_738_415_616 / 1e9) == "13.5"
 
 
 def test_hours_are_flops_over_peak_and_utilisation(costs: Any) -> None:
