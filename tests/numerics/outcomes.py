@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,17 @@ def assert_one_error(done: Done, message: str) -> None:
     assert last == errors[0], done.stderr  # the last word, but for details below it
     assert re.search(message, errors[0]), errors[0]
     assert "Traceback" not in done.stderr
+
+
+def run_card(directory: Path) -> float:
+    """The cosine that the Python of a model's README prints, run with the model's path put in."""
+    text = (directory / "README.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = code.replace("this directory", str(directory))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [cosine] = re.findall(r"tensor\(\[\[(.*?)\]\]\)", done.stdout)
+    return float(cosine)
 
 
 def weights(directory: Path) -> dict[str, Tensor]:

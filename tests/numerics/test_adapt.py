@@ -18,6 +18,7 @@ from outcomes import (
     assert_close,
     assert_one_error,
     log,
+    run_card,
     succeed,
     weights,
 )
@@ -26,7 +27,7 @@ from tiny import SENTENCES, SHUFFLED_SLOTS, byte_level, model_for
 from torch import Tensor
 
 from llara.adapt.losses import AdaptationModel, BatchBuilder, Example
-from llara.model import fingerprint
+from llara.model import fingerprint, load
 from llara.prompts import Prompts
 
 LORA = ["prompt.preset=eight-words", "corpus.segment_tokens=160", "lora.rank=4", "training.max_steps=5"]
@@ -132,6 +133,15 @@ def test_lora_trains_the_rows_of_added_tokens_and_keeps_all_others(workspace: Pa
     projection = "model.layers.0.self_attn.q_proj.weight"
     assert torch.equal(start[projection], base[projection])
     assert not torch.equal(end[projection], base[projection])
+
+
+@pytest.mark.parametrize("name", ["whole", "lora"])  # the stock prompts, and those that need llara
+def test_the_python_on_the_card_encodes_with_the_model(name: str, workspace: Path, whole: Path) -> None:
+    if not (workspace / "lora").exists():
+        succeed(llara(*adapt("lora", *LORA), cwd=workspace))
+    model = load(workspace / name, device="cpu")
+    query, document = model.encode_query("who wrote it?"), model.encode_document("It was written by ...")
+    assert run_card(workspace / name) == pytest.approx(query @ document, abs=1e-3)
 
 
 def test_two_processes_equal_one_with_twice_the_batch(workspace: Path, whole: Path) -> None:

@@ -16,6 +16,7 @@ from outcomes import (
     assert_close,
     log,
     losses,
+    run_card,
     succeed,
     training,
     weights,
@@ -126,6 +127,13 @@ def test_the_merged_model_equals_the_adapter_on_its_base(workspace: Path) -> Non
         assert np.abs(start.encode_query(SENTENCES) - ours).max() < 1e-5
         assert not (workspace / f"{model}-adapter" / "model.safetensors").exists()
         assert "PeftModel" in (workspace / f"{model}-adapter" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["start", "words"])  # the stock prompts, and those that need llara
+def test_the_python_on_the_card_encodes_with_the_model(name: str, workspace: Path) -> None:
+    model = load(merged(workspace, name), device="cpu")
+    query, document = model.encode_query("who wrote it?"), model.encode_document("It was written by ...")
+    assert run_card(merged(workspace, name)) == pytest.approx(query @ document, abs=1e-3)
 
 
 def test_over_a_frozen_bfloat16_base_an_adapter_trains_and_merges_to_rounding(workspace: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llara.training.card import how_to_use
+
 __all__ = ["model_card"]
 
 
@@ -37,16 +39,7 @@ Adapted by llara without labels: {_trained(settings["objective"])}
 | steps | {training["steps"]:,} x {batch_size} segments a device, seed {seed} |
 | losses at the end | {losses} |
 
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("this directory")
-queries = model.encode_query(["who wrote it?"])          # NEXT prompt
-documents = model.encode_document(["It was written by ..."])  # SELF prompt
-print(model.similarity(queries, documents))
-```
-
-It is still a causal language model (`AutoModelForCausalLM`). All settings and losses: `training.json`.
+{how_to_use(settings["prompt"]["preset"])} All settings and losses: `training.json`.
 """
 
 

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llara.training.card import how_to_use
+
 __all__ = ["model_card"]
-
-_USE = """```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("this directory")
-queries = model.encode_query(["who wrote it?"])          # NEXT prompt
-documents = model.encode_document(["It was written by ..."])  # SELF prompt
-print(model.similarity(queries, documents))
-```
-
-It is still a causal language model (`AutoModelForCausalLM`)."""
 
 _USE_ADAPTER = """This is a LoRA adapter alone, in peft's format. It belongs on top of the model named above:
 
@@ -29,8 +20,8 @@ model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("the mode
 """
 
 
-def model_card(training: Mapping[str, Any], *, adapter_only: bool = False) -> str:
-    """The README of a model that ``finetune`` wrote, from the content of its ``training.json``."""
+def model_card(training: Mapping[str, Any], *, preset: str, adapter_only: bool = False) -> str:
+    """The README of a model that ``finetune`` wrote, from its prompts and its ``training.json``."""
     settings, log = training["settings"], training["log"]
     losses = [entry["loss"] for entry in log if "loss" in entry]
     last_round = max((entry.get("round", 1) for entry in log), default=1)  # whose model this is
@@ -66,5 +57,5 @@ Trained by llara to score a query's passage above hard negatives and above every
 |---|---|
 {table}
 
-{_USE_ADAPTER if adapter_only else _USE} All settings and losses: `training.json`.
+{_USE_ADAPTER if adapter_only else how_to_use(preset)} All settings and losses: `training.json`.
 """

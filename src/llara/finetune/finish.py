@@ -89,7 +89,7 @@ def write_model(
             copy_lexicon(history["model"], directory)
         content = json.dumps(training, indent=1, ensure_ascii=False) + "\n"
         (directory / "training.json").write_text(content, encoding="utf-8")
-        card = model_card(training, adapter_only=adapter_only)
+        card = model_card(training, preset=retriever.prompts.preset.name, adapter_only=adapter_only)
         (directory / "README.md").write_text(card, encoding="utf-8")
         trackers = checkpoints / "runs"
         if trackers.exists():
