@@ -135,6 +135,17 @@ def test_lora_trains_the_rows_of_added_tokens_and_keeps_all_others(workspace: Pa
     assert not torch.equal(end[projection], base[projection])
 
 
+def test_what_bfloat16_rounded_while_it_was_frozen_keeps_its_bytes(workspace: Path) -> None:
+    succeed(llara(*adapt("lora-half", *LORA, "training.precision=bfloat16"), cwd=workspace))
+    base, end = weights(workspace / "base"), weights(workspace / "lora-half")
+    for name, weight in base.items():
+        assert end[name].dtype == torch.float32
+        if "_proj" not in name:  # tables have rows for the added tokens besides
+            assert torch.equal(end[name][: len(weight)], weight), name
+        else:
+            assert 0 < (end[name] - weight).abs().max() < 0.1, name
+
+
 @pytest.mark.parametrize("name", ["whole", "lora"])  # the stock prompts, and those that need llara
 def test_the_python_on_the_card_encodes_with_the_model(name: str, workspace: Path, whole: Path) -> None:
     if not (workspace / "lora").exists():

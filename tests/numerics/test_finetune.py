@@ -22,6 +22,7 @@ from outcomes import (
     weights,
 )
 from processes import llara
+from safetensors.torch import load_file
 from tiny import SENTENCES, SHUFFLED_SLOTS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -136,22 +137,49 @@ def test_the_python_on_the_card_encodes_with_the_model(name: str, workspace: Pat
     assert run_card(merged(workspace, name)) == pytest.approx(query @ document, abs=1e-3)
 
 
-def test_over_a_frozen_bfloat16_base_an_adapter_trains_and_merges_to_rounding(workspace: Path) -> None:
+HALF = [*LORA, "training.precision=bfloat16", "training.grad_cache_texts=3"]
+
+
+@pytest.fixture(scope="module", params=["start", "words"])
+def half(request: pytest.FixtureRequest, workspace: Path) -> tuple[Path, Path, Path]:
+    """A model in float32, what LoRA over its weights in bfloat16 made of it, and the same run's adapter."""
+    start, end, adapter = request.param, f"{request.param}-half", f"{request.param}-half-adapter"
+    succeed(llara(*finetune(end, f"model={start}", *HALF), cwd=workspace))
+    succeed(llara(*finetune(adapter, f"model={start}", *HALF, flags=("--adapter-only",)), cwd=workspace))
+    return workspace / start, workspace / end, workspace / adapter
+
+
+def test_over_a_frozen_bfloat16_base_an_adapter_trains_and_merges_exactly(
+    half: tuple[Path, Path, Path],
+) -> None:
     from peft import PeftModel
 
-    half = [*LORA, "training.precision=bfloat16", "training.grad_cache_texts=3"]
-    succeed(llara(*finetune("half", *half), cwd=workspace))
-    succeed(llara(*finetune("half-adapter", *half, flags=("--adapter-only",)), cwd=workspace))
-    assert losses(workspace / "half")[-1] < losses(workspace / "half")[0]
-    ours = load(workspace / "half", device="cpu").encode_query(SENTENCES)
-    start = load(workspace / "start", device="cpu")
-    before = start.encode_query(SENTENCES)
-    base = AutoModelForCausalLM.from_pretrained(workspace / "start")
-    start[0].model = PeftModel.from_pretrained(base, workspace / "half-adapter").get_base_model().base_model
-    # Merged weights are bfloat16, which keeps 8 bits: relative errors of 1 in 256 in every weight.
-    near, far = (np.linalg.norm(each - ours, axis=1) for each in (start.encode_query(SENTENCES), before))
-    assert near.max() < 0.05
-    assert near.max() < far.min() / 3
+    start, end, adapter = half
+    assert losses(end)[-1] < losses(end)[0]
+    ours, model = load(end, device="cpu").encode_query(SENTENCES), load(start, device="cpu")
+    before = model.encode_query(SENTENCES)
+    base = AutoModelForCausalLM.from_pretrained(start)
+    model[0].model = PeftModel.from_pretrained(base, adapter).get_base_model().base_model
+    assert np.abs(before - ours).max() > 0.01
+    assert np.abs(model.encode_query(SENTENCES) - ours).max() < 1e-5
+
+
+def test_what_bfloat16_rounded_while_it_was_frozen_keeps_its_bytes(half: tuple[Path, Path, Path]) -> None:
+    start, end = weights(half[0]), weights(half[1])
+    added = AutoTokenizer.from_pretrained(half[0]).convert_tokens_to_ids(SHUFFLED_SLOTS)
+    adapter = load_file(half[2] / "adapter_model.safetensors")
+    assert start.keys() == end.keys()
+    for name, weight in start.items():
+        assert weight.dtype == end[name].dtype == torch.float32
+        if "_proj" in name:
+            stem = f"base_model.model.{name.removesuffix('weight')}"
+            lora_A, lora_B = (adapter[f"{stem}lora_{side}.weight"] for side in "AB")
+            assert torch.allclose(end[name], weight + 8 / 4 * (lora_B @ lora_A), rtol=0, atol=1e-6), name
+        elif "embed_tokens" in name and half[0].name == "words":
+            others = [row for row in range(len(weight)) if row not in added]
+            assert torch.equal(end[name][others], weight[others])
+        else:
+            assert torch.equal(end[name], weight), name
 
 
 def test_lora_trains_the_rows_of_added_tokens_and_keeps_all_others(workspace: Path) -> None:

@@ -49,6 +49,7 @@ from llara.training import (
     common_arguments,
     last_checkpoint,
     make_work,
+    merged,
     run_facts,
     say,
 )
@@ -226,15 +227,16 @@ def _finish(
 ) -> None:
     """Merge, centre, and write the model directory by one rename."""
     model = trainer.lm
+    dtype = stored_dtype(load_config(facts["base"]))
     if config.lora.rank:
-        model = model.merge_and_unload()
+        model = merged(model, facts["base"], dtype)
     model.eval()
     centers = _centers(model, prompts, store, config) if config.objective.center else None
     longest = getattr(model.config, "max_position_embeddings", None) or config.corpus.segment_tokens
     with atomic_directory(out, overwrite=overwrite, within=work) as directory:
         max_tokens = min(max(512, config.corpus.segment_tokens), longest)
         save_retriever(
-            model.to(stored_dtype(load_config(facts["base"]))),
+            model.to(dtype),
             prompts,
             directory,
             max_tokens=max_tokens,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 
 from llara.config import FinetuneConfig
@@ -24,6 +23,7 @@ from llara.modules import centers_of
 from llara.report import REPORT, leave_report
 from llara.report.machine import versions
 from llara.settings import to_dict
+from llara.training import merged
 
 __all__ = ["write_model"]
 
@@ -75,9 +75,7 @@ def write_model(
             _save_adapter(lm, directory)
         else:
             if config.lora.rank:
-                if lm.dtype != torch.float32:
-                    lm = lm.to(retriever.stored_dtype)  # before: the sum is rounded once, as it is stored
-                lm = lm.merge_and_unload()
+                lm = merged(lm, retriever.name, retriever.stored_dtype)
             save_retriever(
                 lm.to(retriever.stored_dtype),
                 retriever.prompts,

@@ -114,7 +114,7 @@ def load_retriever(name: str, config: FinetuneConfig) -> Retriever:
     if config.lora.rank:
         lm = with_lora(lm, config.lora, new_ids=slot_ids(prompts.tokenizer, prompts.preset))
     encoder[0].model = trunk
-    return Retriever(lm, encoder, prompts, encoder.max_seq_length, stored_dtype(load_config(name)))
+    return Retriever(name, lm, encoder, prompts, encoder.max_seq_length, stored_dtype(load_config(name)))
 
 
 def stored_pairs(

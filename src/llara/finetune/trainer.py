@@ -26,6 +26,7 @@ __all__ = ["EvaluateLast", "FinetuneTrainer", "HeldOut", "Retriever"]
 class Retriever:
     """One set of weights, seen twice: a language model, and the retriever that embeds with its trunk."""
 
+    name: str  # whose weights they were at the start
     lm: Any
     encoder: SentenceTransformer
     prompts: Prompts

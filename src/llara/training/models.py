@@ -14,11 +14,13 @@ from transformers.pytorch_utils import Conv1D
 
 from llara.config import LoraConfig
 from llara.errors import ConfigError
+from llara.model import load_causal_lm
 
 __all__ = [
     "check_projections",
     "cpu_has_bfloat16",
     "load_weights",
+    "merged",
     "recompute_activations",
     "use_bfloat16",
     "with_lora",
@@ -92,6 +94,35 @@ def with_lora(model: PreTrainedModel, lora: LoraConfig, *, new_ids: Sequence[int
                 task_type="CAUSAL_LM",
             ),
         )
+
+
+def merged(lm: Any, name: str, dtype: torch.dtype) -> Any:
+    """The language model with its adapter merged into the weights of ``name``, which ``dtype`` holds on disk.
+
+    What was frozen keeps the bytes it has on disk, though training may have rounded it to bfloat16: where it
+    has, the model comes back in ``dtype``. Rows of tokens that ``name`` lacks stay as they are.
+
+    Raises:
+        ModelError: ``name`` cannot be loaded any more.
+    """
+    if lm.dtype not in (torch.float32, dtype):
+        _restore(lm.get_base_model(), load_causal_lm(name, dtype=dtype))
+    return lm.merge_and_unload()
+
+
+@torch.no_grad()
+def _restore(base: nn.Module, stored: PreTrainedModel) -> None:
+    """Put the weights of ``stored`` in place of those below an adapter, one after another."""
+    weights = dict(stored.named_parameters())
+    for name, own in base.named_parameters():
+        # peft keeps what it wraps under these names
+        weight = weights.pop(name.replace(".token_adapter", "").replace(".base_layer", ""), None)
+        if weight is not None:
+            restored = weight.to(own.device)
+            if own.shape != restored.shape:
+                restored = torch.cat([restored, own[len(restored) :].to(restored.dtype)])
+            own.data = restored
+    assert not weights, f"not found under the adapter: {', '.join(weights)}"
 
 
 def load_weights(lm: Any, checkpoint: Path) -> None:
