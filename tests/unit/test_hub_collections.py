@@ -16,8 +16,9 @@ import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
 from llara.corpus import Document
-from llara.datasets import open_collection
+from llara.datasets import DataReport, open_collection, read_training
 from llara.errors import InputError
+from llara.mine.pools import passages_to_search
 
 CORPUS = [
     {"_id": "4983", "title": "Cats", "text": "Cats purr."},
@@ -221,6 +222,41 @@ def test_what_is_wrong_in_a_repository_is_said(clones, file, content, message):
         open_collection(clones / "mteb/nq")
 
 
+# -- to train on
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "negatives"),
+    [("BeIR/scifact", "train", ("0012",)), ("BeIR/quora", "dev", ("0012",)), ("mteb/nq", "train", ())],
+)
+def test_a_clone_gives_examples_of_its_judgements_and_all_its_passages_to_search(
+    clones, name, split, negatives
+):
+    report = DataReport()
+    [example] = read_training(clones / name, split=split, report=report)
+    assert (example.query_id, example.query) == ("1", "what purrs?")
+    assert example.positives == (DOCUMENTS[0],)
+    assert tuple(document.id for document in example.negatives) == negatives
+    assert (report.queries, report.positives, report.negatives) == (1, 1, len(negatives))
+    assert list(passages_to_search(clones / name, split=split)) == DOCUMENTS
+
+
+def test_a_split_that_a_clone_lacks_is_said_of_examples_too(clones):
+    with pytest.raises(InputError, match="no split 'dev'; the splits there are: train, test"):
+        read_training(clones / "mteb/nq", split="dev")
+
+
+def test_a_clone_of_configured_records_is_no_collection(clones):
+    folder = clones / "someone/records"
+    folder.mkdir(parents=True)
+    config = "{config_name: default, data_files: [{split: train, path: rows.jsonl}]}"
+    (folder / "README.md").write_text(f"---\nconfigs:\n- {config}\n---\n")
+    (folder / "rows.jsonl").write_bytes(lines([{"query": "what purrs?", "pos": ["Cats."], "neg": ["Dogs."]}]))
+    [example] = read_training(folder)
+    assert [document.text for document in example.positives] == ["Cats."]
+    assert [document.text for document in passages_to_search(folder)] == ["Cats.", "Dogs."]
+
+
 # -- the Hub
 
 
@@ -293,6 +329,16 @@ for name in sys.argv[1:]:
 """
 
 
+TRAIN = """
+import sys
+from llara.datasets import read_training
+from llara.mine.pools import passages_to_search
+for name in sys.argv[1:]:
+    examples = [(e.query, [d.id for d in e.positives]) for e in read_training(name, split="test")]
+    print([examples, [d.id for d in passages_to_search(name, split="test")]])
+"""
+
+
 def run_in_new_process(arguments: list[str], folder: Path, **environment: str) -> list[str]:
     """What Python prints; the Hub's address is read once, at import."""
     done = subprocess.run(
@@ -345,3 +391,10 @@ def test_sentence_pairs_of_the_hub_are_evaluated_by_name(tmp_path, hub, retrieve
     spearman = stats.spearmanr((sides[0] * sides[1]).sum(axis=1), [pair[2] for pair in SCORED]).statistic
     assert row.pop("metrics") == {"Spearman": pytest.approx(spearman)}
     assert row == {"system": str(retriever.path), "dataset": name, "split": "test"}
+
+
+def test_repositories_of_the_hub_are_trained_on_by_name(tmp_path, hub):
+    pytest.importorskip("datasets")
+    names = ["BeIR/scifact", "BeIR/quora", "mteb/nq", "someone/many:de"]
+    found = run_in_new_process(["-c", TRAIN, *names], tmp_path, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0")
+    assert found == [repr([[("what purrs?", ["4983"])], ["4983", "0012", "NA"]])] * 4

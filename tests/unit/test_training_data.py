@@ -41,6 +41,7 @@ def test_a_hugging_face_name_is_streamed_and_its_layout_told_by_its_keys(monkeyp
         return iter([tevatron(positive_passages=columns)])
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda _: ["de", "en"])
     (found,) = read_training("someone/questions:en", split="dev")
     assert found == example()
     assert found.where == "someone/questions:1"

@@ -2,8 +2,8 @@
 
 Reading order: ``checks`` (what must hold between a corpus, queries and judgements), ``collections`` (the
 three together, in BEIR's layout), ``examples`` (what a training example is, and what is left out),
-``jsonl_layouts``, ``msmarco`` and ``hub`` (the layouts that examples come in), ``training`` (any source -> a
-stream of examples, and back to a file), ``named`` (collections of ir_datasets and of the Hub),
+``jsonl_layouts``, ``msmarco`` and ``hub`` (the layouts that examples come in), ``named`` (collections of
+ir_datasets and of the Hub), ``training`` (any source -> a stream of examples, and back to a file),
 ``benchmarks`` (any collection by name, streamed for evaluation; suites of them).
 """
 

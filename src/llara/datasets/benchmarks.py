@@ -16,7 +16,7 @@ from llara.datasets.collections import (
     read_qrels,
 )
 from llara.datasets.hub import load_catalogue
-from llara.datasets.named import open_catalogue, open_hub, other_split
+from llara.datasets.named import is_hub_folder, open_catalogue, open_hub, other_split
 from llara.errors import ConfigError, InputError, MissingExtraError
 
 __all__ = ["catalogued", "is_suite", "official_measures", "open_collection", "suite", "with_split"]
@@ -200,7 +200,7 @@ def _find(name: str | Path, split: str | None) -> tuple[StreamedCollection, str 
     path = Path(name)
     if path.is_dir():
         beir = _beir_name("/".join(path.resolve().parts[-2:]))
-        if _is_hub_folder(path):
+        if is_hub_folder(path):
             return replace(open_hub(str(path), split=split), name=path.resolve().name), beir, None
         collection, judgements = _open_beir(path, split or "test")
         return collection, beir, judgements
@@ -238,16 +238,6 @@ def _open_beir(path: Path, split: str) -> tuple[StreamedCollection, Path]:
         split=split,
     )
     return collection, judgements
-
-
-def _is_hub_folder(path: Path) -> bool:
-    """Whether a folder is a clone of a repository of the Hub, rather than in BEIR's own layout."""
-    path = path.resolve()
-    if any(path.glob("qrels/*.tsv")):
-        return False
-    card = path / "README.md"
-    is_configured = card.is_file() and "config_name:" in card.read_text(encoding="utf-8", errors="replace")
-    return is_configured or path.with_name(f"{path.name}-qrels").is_dir()
 
 
 # -- which benchmark it is

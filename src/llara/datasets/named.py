@@ -1,4 +1,6 @@
-"""Collections by name: of the catalogue of ir_datasets, and of the Hub in BEIR's and MTEB's layouts.
+"""Collections by name, of the catalogue of ir_datasets, and of the Hub in BEIR's and MTEB's layouts.
+
+Those of the Hub are also trained on; ``hub`` has the examples of ir_datasets.
 
 A repository of the Hub holds the configurations ``corpus`` and ``queries``; the judgements are its
 configuration ``default`` or ``qrels`` (MTEB), or a repository of their own, named the same with ``-qrels``
@@ -14,12 +16,23 @@ from typing import Any
 
 from llara.corpus import Document, Fields, read_documents
 from llara.corpus.documents import document_from_record
+from llara.corpus.readers import DATA_SUFFIXES, suffix_of
+from llara.corpus.sources import HUB_NAME
 from llara.datasets.checks import judged_queries
 from llara.datasets.collections import QRELS_HEADER, Qrels, StreamedCollection
+from llara.datasets.examples import DataReport, JudgedIds, TrainingExample, looked_up
 from llara.datasets.hub import catalogue_document, fetched, hub_errors, load_catalogue
 from llara.errors import InputError
 
-__all__ = ["open_catalogue", "open_hub", "other_split"]
+__all__ = [
+    "hub_collection",
+    "hub_documents",
+    "hub_examples",
+    "is_hub_folder",
+    "open_catalogue",
+    "open_hub",
+    "other_split",
+]
 
 _DEFAULT_SPLIT = "test"
 _SYNONYMS = {"dev": "validation", "validation": "dev"}
@@ -111,11 +124,9 @@ def open_hub(name: str, subset: str | None = None, split: str | None = None) -> 
             twice and differently, or a judged query has no text.
     """
     configs = _configurations(name)
-    prefix = f"{subset}-" if subset else ""
-    repository, config = _place_of_judgements(name, configs, prefix, subset)
-    split, qrels = _judgements(repository, config, split)
-    texts = _texts(name, configs, f"{prefix}queries", split)
-    documents = _texts(name, configs, f"{prefix}corpus", split)
+    repository, split, qrels = _judged(name, configs, subset, split)
+    texts = _texts(name, configs, f"{_prefix(subset)}queries", split)
+    documents = _texts(name, configs, f"{_prefix(subset)}corpus", split)
     return StreamedCollection(
         name=f"{name}:{subset}" if subset else name,
         queries=judged_queries(
@@ -125,6 +136,78 @@ def open_hub(name: str, subset: str | None = None, split: str | None = None) -> 
         documents=documents,
         split=split,
     )
+
+
+def is_hub_folder(path: Path) -> bool:
+    """Whether a folder is a clone of a repository of the Hub, rather than in BEIR's own layout."""
+    path = path.resolve()
+    if any(path.glob("qrels/*.tsv")):
+        return False
+    card = path / "README.md"
+    is_configured = card.is_file() and "config_name:" in card.read_text(encoding="utf-8", errors="replace")
+    return is_configured or path.with_name(f"{path.name}-qrels").is_dir()
+
+
+def hub_collection(source: str | Path) -> tuple[str, str | None] | None:
+    """Name and subset of the collection that ``source`` is, for ``hub_examples`` and ``hub_documents``.
+
+    None if it is no collection: another file or folder, no name of the Hub, or a data set of other rows.
+
+    Raises:
+        InputError: it is the name of no data set, or the Hub cannot be reached.
+    """
+    path, match = Path(source), HUB_NAME.fullmatch(str(source))
+    if path.is_dir():
+        name, subset = str(path), None
+        if not is_hub_folder(path):
+            return None
+    elif path.exists() or match is None or suffix_of(path) in DATA_SUFFIXES:
+        return None
+    else:
+        name, subset = match["name"], match["config"]
+    configs, prefix = _configurations(name), _prefix(subset)
+    if configs is None or {f"{prefix}corpus", f"{prefix}queries"} <= set(configs):
+        return name, subset
+    return None
+
+
+def hub_examples(name: str, subset: str | None, split: str, report: DataReport) -> Iterator[TrainingExample]:
+    """Examples of a repository as they stand: judged above 0 is positive, 0 or less negative.
+
+    Raises:
+        InputError: as ``open_hub``, but for judged queries without a text, which are counted.
+    """
+    configs = _configurations(name)
+    repository, split, qrels = _judged(name, configs, subset, split)
+    judged = JudgedIds()
+    for query, scores in qrels.items():
+        for document, score in scores.items():
+            judged.add(f"{repository}:{split}: query {query}", query, document, positive=score > 0)
+    texts = _texts(name, configs, f"{_prefix(subset)}queries", split)
+    queries = judged.with_texts(texts(), report, source=name)
+    documents = _texts(name, configs, f"{_prefix(subset)}corpus", split)
+    return looked_up(lambda: queries, lambda _: documents(), report)
+
+
+def hub_documents(name: str, subset: str | None, split: str) -> Iterable[Document]:
+    """The corpus of a repository, streamed.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return _texts(name, _configurations(name), f"{_prefix(subset)}corpus", split)()
+
+
+def _prefix(subset: str | None) -> str:
+    return f"{subset}-" if subset else ""
+
+
+def _judged(
+    name: str, configs: Sequence[str] | None, subset: str | None, split: str | None
+) -> tuple[str, str, Qrels]:
+    """Where the judgements are, the split that was meant, and they themselves."""
+    repository, config = _place_of_judgements(name, configs, _prefix(subset), subset)
+    return (repository, *_judgements(repository, config, split))
 
 
 def _configurations(name: str) -> list[str] | None:

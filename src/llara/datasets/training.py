@@ -15,6 +15,7 @@ from llara.datasets.examples import DataReport, JudgedIds, TrainingExample, chec
 from llara.datasets.hub import hub_records, ir_datasets_examples
 from llara.datasets.jsonl_layouts import Record, examples_of_records, json_records, passages_of
 from llara.datasets.msmarco import is_msmarco_folder, msmarco_examples, triples_examples
+from llara.datasets.named import hub_collection, hub_examples
 from llara.errors import InputError, OutputError
 
 __all__ = ["DataReport", "TrainingExample", "check_training_file", "read_training", "write_training"]
@@ -45,7 +46,7 @@ def read_training(
     - a JSON lines file (.jsonl, .ndjson, .json; .gz .xz .zst alike) in FlagEmbedding's or one of
       Tevatron's layouts, see ``llara.datasets.jsonl_layouts``.
     - a Hugging Face dataset, ``owner/name`` or ``owner/name:config``, or a folder laid out as one, whose
-      rows are in one of those layouts.
+      rows are in one of those layouts, or which is a collection as BEIR and MTEB lay them out.
     - ``ir_datasets:`` and an id of its catalogue, such as ``ir_datasets:msmarco-passage/train``.
 
     What cannot be used is left out and counted: blank texts, queries without a positive, ids that come
@@ -82,6 +83,8 @@ def _examples(
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror}); check the path") from error
+    if (collection := hub_collection(source)) is not None:
+        return hub_examples(*collection, split, report)
     if is_folder and ((path / "qrels").is_dir() or any(path.glob("queries.jsonl*"))):
         return _beir_examples(path, split=split, corpus=corpus, report=report)
     if is_folder and is_msmarco_folder(path):

@@ -14,6 +14,7 @@ from llara.corpus.readers import COMPRESSED_SUFFIXES, read_lines
 from llara.datasets import read_training
 from llara.datasets.hub import ir_datasets_documents
 from llara.datasets.jsonl_layouts import passages_of
+from llara.datasets.named import hub_collection, hub_documents
 from llara.encode import encode_file
 from llara.errors import InputError
 from llara.indexes import StoredIndex, build_index, open_index
@@ -29,8 +30,8 @@ def passages_to_search(
     """The passages among which a source's negatives are looked for.
 
     Those of ``corpus`` if given; else the whole corpus, of a directory in BEIR's layout or with MS MARCO's
-    collection.tsv and of ir_datasets; else all passages that the source's examples name, positives and
-    negatives.
+    collection.tsv, of ir_datasets and of a collection of the Hugging Face Hub; else all passages that the
+    source's examples name, positives and negatives.
 
     Raises:
         InputError: they cannot be read, or an id stands for two texts.
@@ -40,6 +41,8 @@ def passages_to_search(
     kind, _, identifier = str(source).partition(":")
     if kind == "ir_datasets":
         return ir_datasets_documents(identifier)
+    if (collection := hub_collection(source)) is not None:
+        return iter(hub_documents(*collection, split))
     folder = Path(source)
     for suffix in ("", *COMPRESSED_SUFFIXES):
         if (folder / f"corpus.jsonl{suffix}").is_file():
