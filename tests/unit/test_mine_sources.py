@@ -71,6 +71,31 @@ def test_a_cross_encoder_is_loaded_by_name(beir, tmp_path):
         assert example.positive_scores == pytest.approx(encoder.predict(pairs).tolist(), abs=1e-5)
 
 
+def test_another_retriever_rescores_by_its_cosines(retriever, other_retriever, beir, tmp_path):
+    config = MineConfig(negatives=2, rescorer=str(other_retriever.path))
+    out = mine(model=str(retriever.path), data=[beir], out=tmp_path / "o.jsonl", config=config).out
+    for example in read_training(out):
+        [query] = other_retriever.expected([example.query], "query")
+        for side, scores in (
+            (example.positives, example.positive_scores),
+            (example.negatives, example.negative_scores),
+        ):
+            vectors = other_retriever.expected([document.text for document in side], "document")
+            assert scores == pytest.approx((vectors @ query).tolist(), abs=1e-6)
+
+
+def test_a_cross_encoder_that_says_so_in_its_modules_is_one(beir, tmp_path):
+    from sentence_transformers import CrossEncoder
+
+    path = tmp_path / "saved"
+    encoder = CrossEncoder(str(tiny_cross_encoder(tmp_path / "encoder")))
+    encoder.save(str(path))
+    config = MineConfig(source="bm25", negatives=2, rescorer=str(path))
+    for example in read_training(mine(model=None, data=[beir], out=tmp_path / "o.jsonl", config=config).out):
+        pairs = [(example.query, document.text) for document in example.positives]
+        assert example.positive_scores == pytest.approx(encoder.predict(pairs).tolist(), abs=1e-5)
+
+
 def tiny_cross_encoder(path, labels=1):
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel

@@ -50,7 +50,9 @@ class MineConfig:
         at_most=1,
     )
     rescorer: str | None = setting(
-        None, "a cross-encoder, directory or hub name, whose scores replace the search's"
+        None,
+        "a cross-encoder (directory or hub name) or another retriever (directory), whose scores replace the"
+        " search's",
     )
     seed: int = setting(42, "seed of the sampling", at_least=0)
 

@@ -1,12 +1,17 @@
-"""Scores of (query, passage) pairs from a cross-encoder or any callable."""
+"""Scores of (query, passage) pairs from a cross-encoder, another retriever or any callable."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from llara.encode import encode_texts
+from llara.encoder import Encoder
 from llara.errors import ModelError
+from llara.model import MINI, MINI_BASE, resolve
 
 __all__ = ["Rescorer", "load_rescorer", "rescored"]
 
@@ -15,11 +20,43 @@ Rescorer = Callable[[list[tuple[str, str]]], Sequence[float]]
 
 
 def load_rescorer(name: str, *, batch_size: int = 64) -> Rescorer:
-    """A cross-encoder from a directory or the hub; scores as its own activation function gives them.
+    """A model that scores pairs: a retriever's cosines, or what a cross-encoder's activation function gives.
+
+    A retriever is a directory of sentence-transformers or of ours, or the name of a model that is shipped;
+    any other name is a cross-encoder's, in a directory or on the hub.
 
     Raises:
-        ModelError: there is no such cross-encoder, or it gives more than one number a pair.
+        ModelError: there is no such model, or a cross-encoder gives more than one number a pair.
     """
+    place = Path(resolve(name) if name in (MINI, MINI_BASE) else name)
+    return _retriever(place, batch_size) if _is_retriever(place) else _cross_encoder(name, batch_size)
+
+
+def _is_retriever(directory: Path) -> bool:
+    """Whether sentence-transformers would encode texts with it, one by one; files of old say no type."""
+    if not (directory / "modules.json").is_file():
+        return False
+    config = directory / "config_sentence_transformers.json"
+    facts = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    return bool(facts.get("model_type", "SentenceTransformer") == "SentenceTransformer")
+
+
+def _retriever(directory: Path, batch_size: int) -> Rescorer:
+    encoder = Encoder(directory)
+
+    def score(pairs: list[tuple[str, str]]) -> Sequence[float]:
+        row = {query: n for n, query in enumerate(dict.fromkeys(query for query, _ in pairs))}
+        queries = encode_texts(encoder, list(row), role="query", batch_size=batch_size)
+        passages = [passage for _, passage in pairs]
+        documents_ND = encode_texts(encoder, passages, role="document", batch_size=batch_size)
+        queries_ND = queries[[row[query] for query, _ in pairs]]
+        cosines: list[float] = np.einsum("nd,nd->n", queries_ND, documents_ND).tolist()
+        return cosines
+
+    return score
+
+
+def _cross_encoder(name: str, batch_size: int) -> Rescorer:
     from safetensors import SafetensorError
     from sentence_transformers import CrossEncoder
 
@@ -28,7 +65,7 @@ def load_rescorer(name: str, *, batch_size: int = 64) -> Rescorer:
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(
             f"cannot load the cross-encoder {name!r}: {error}; expected a directory or "
-            "a hub name (owner/name)"
+            "a hub name (owner/name), or a retriever's directory"
         ) from error
     if encoder.num_labels != 1:
         raise ModelError(
