@@ -209,7 +209,7 @@ def test_lora_keeps_head_and_norms_and_the_model_is_still_a_language_model(works
 def test_fine_tuned_directories_give_the_same_vectors_without_llara(workspace: Path, whole: Path) -> None:
     succeed(llara(*finetune("centred-out", "model=centred"), cwd=workspace))
     texts = [*SENTENCES, "", " ".join(SENTENCES)]
-    names = ["whole", "centred-out"]
+    names = ["whole", "centred-out", merged(workspace, "start").name]  # all weights, centred, LoRA
     command = [sys.executable, "-c", WITHOUT_LLARA, str(workspace), json.dumps(texts), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
