@@ -1,16 +1,18 @@
 """Mining: what is known to answer a query, and by which text a passage is known."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mining import PASSAGES, SOURCES, negatives_of, write_beir
 
-from llara.config import MineConfig
+from llara.config import FinetuneConfig, MineConfig
 from llara.corpus import Document
 from llara.datasets import TrainingExample, read_training, write_training
 from llara.encode import encode_file
 from llara.errors import InputError
+from llara.finetune.rounds import mined_negatives
 from llara.indexes import build_index
 from llara.mine import mine
 
@@ -146,3 +148,42 @@ def test_a_copy_of_what_the_window_leaves_out_is_left_out_too(retriever, tmp_pat
     result = mine(model=str(retriever.path), data=[folder], out=tmp_path / "o.jsonl", config=config)
     assert negatives_of(tmp_path / "o.jsonl") == {"q": ["far"]}
     assert (result.counts["before first_rank"], result.counts["repeated text"]) == (1, 1)
+
+
+def test_a_round_encodes_the_corpus_of_several_files_once_and_mines_the_same(
+    retriever, tmp_path, monkeypatch
+):
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    corpus = write_beir(tmp_path / "beir") / "corpus.jsonl"
+    sources: list[Path] = []
+    for name, positive in (("x", "p3"), ("y", "p5"), ("z", "p8")):
+        sources.append(tmp_path / f"{name}.jsonl")
+        document = Document(positive, PASSAGES[positive])
+        write_training(sources[-1], [TrainingExample(name, "the flow of heat", (document,), ())])
+    config = FinetuneConfig(mining=MineConfig(negatives=3))
+    encoded = []
+
+    def counting(*given, **settings):
+        encoded.append(given)
+        return encode_file(*given, **settings)
+
+    monkeypatch.setattr("llara.mine.pools.encode_file", counting)
+    arguments = SentenceTransformerTrainingArguments(str(tmp_path / "run"), use_cpu=True, report_to=[])
+    found = mined_negatives(
+        str(retriever.path), sources, tmp_path / "round", arguments, config, split="train", corpus=corpus
+    )
+    assert len(encoded) == 1
+    assert sorted(path.name for path in (tmp_path / "round").glob("*.jsonl")) == [p.name for p in found]
+    assert not list((tmp_path / "round").glob(".*"))
+    for source, path in zip(sources, found, strict=True):
+        out = tmp_path / "one.jsonl"
+        mine(
+            model=str(retriever.path),
+            data=[source],
+            out=out,
+            corpus=corpus,
+            config=config.mining,
+            overwrite=True,
+        )
+        assert path.read_bytes() == out.read_bytes()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers import TrainingArguments
@@ -27,14 +29,18 @@ def mined_negatives(
     split: str,
     corpus: str | Path | None,
 ) -> list[Path]:
-    """Each training file with negatives mined by ``model``, made by the first process."""
+    """Each training file with negatives mined by ``model``, made by the first process.
+
+    A corpus that is searched for several files is encoded once.
+    """
     from llara.mine import mine
 
     mined = [folder / f"negatives-{number}.jsonl" for number in range(1, len(train) + 1)]
     with arguments.main_process_first(local=False, desc="mining hard negatives"):
-        if arguments.process_index == 0:
-            for source, path in zip(train, mined, strict=True):
-                if not path.exists():
+        left = [pair for pair in zip(train, mined, strict=True) if not pair[1].exists()]
+        if arguments.process_index == 0 and left:
+            with _shared_index(model, corpus if len(left) > 1 else None, folder, config) as index:
+                for source, path in left:
                     result = mine(
                         model=model,
                         data=[source],
@@ -42,12 +48,31 @@ def mined_negatives(
                         config=config.mining,
                         split=split,
                         corpus=corpus,
+                        index=index,
                         title_separator=config.pairs.title_separator,
                     )
                     say(f"{source}: {result.report}\n{result}")
     if not all(path.exists() for path in mined):
         raise OutputError("the first process could not mine negatives; its message says why")
     return mined
+
+
+@contextmanager
+def _shared_index(
+    model: str, corpus: str | Path | None, folder: Path, config: FinetuneConfig
+) -> Iterator[Path | None]:
+    """The index of ``corpus``, gone afterwards; None if there is no corpus."""
+    from llara.mine.pools import PoolMaker, passages_to_search
+
+    if corpus is None:
+        yield None
+        return
+    maker = PoolMaker(
+        model, config.mining.source, config.pairs.title_separator, batch_size=64, progress=False
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".corpus.", suffix=".partial", dir=folder) as scratch:
+        yield maker.indexed(model, passages_to_search("", corpus=corpus), Path(scratch))
 
 
 def mining_counts(work: Path) -> list[dict[str, Any]]:

@@ -123,13 +123,22 @@ class PoolMaker:
                 bm25=Bm25(documents, title_separator=self.title_separator),
                 batch_size=self.batch_size,
             )
+        return self.of_index(self.indexed(self.model, passages, scratch))
+
+    def indexed(self, model: str, passages: Iterator[Document], scratch: Path) -> Path:
+        """The index of ``passages`` encoded by ``model``, in the directory ``scratch``.
+
+        Raises:
+            InputError: there are none, or an id comes twice.
+            ModelError: the model cannot be loaded.
+        """
         corpus = scratch / "corpus.jsonl"
         with corpus.open("w", encoding="utf-8", newline="\n") as file:
             for passage in passages:
                 record = {"id": passage.id, "title": passage.title, "text": passage.text}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
         encode_file(
-            self.model,
+            model,
             corpus,
             scratch / "vectors",
             role="document",
@@ -140,7 +149,7 @@ class PoolMaker:
         corpus.unlink()
         index = build_index(scratch / "vectors", scratch / "index")
         shutil.rmtree(scratch / "vectors")
-        return self.of_index(index)
+        return index
 
     def _pool(self, stored: StoredIndex, searcher: Searcher | None) -> Pool:
         separator = stored.manifest.title_separator
