@@ -26,8 +26,8 @@ ROWS = {BASE: "base", MINI: "mini", ADAPTED: "adapted", FINETUNED: "finetuned"}
 def small(out: Path, model: Path, **changes: Any) -> Path:
     settings: dict[str, Any] = {
         "overrides": ["training.max_steps=3", "objective.center_samples=64"],
-        "num_passages": 200,
-        "num_test_queries": 20,
+        "num_passages": 120,
+        "num_test_queries": 12,
     }
     return quickstart(out, adapted=str(model), **{**settings, **changes})
 
@@ -72,7 +72,7 @@ def test_bm25_is_that_of_evaluate(finished) -> None:
 def test_the_run_files_hold_what_was_measured(finished) -> None:
     lines = (finished.out / "collection" / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()[1:]
     qrels = {query: {document: int(score)} for query, document, score in (line.split("\t") for line in lines)}
-    assert len(qrels) == 20
+    assert len(qrels) == 12
     for row, name in {**ROWS, BM25: "bm25"}.items():
         metrics, _ = evaluate_run(read_run(finished.out / "runs" / f"{name}.trec"), qrels, MEASURES)
         assert metrics == finished.systems[row]["metrics"]
