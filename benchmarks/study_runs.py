@@ -110,17 +110,16 @@ def steps(variants: Sequence[str], numbers: Sequence[int]) -> Iterator[Run]:
 
 
 def target() -> Iterator[Run]:
-    """A short adaptation, as the quickstart's, on the corpus that is searched, or as much on Wikipedia."""
+    """A short adaptation, as the quickstart's, on the very corpus that is searched."""
     yield Run("llara-mini", None, (), TARGETS, base=MINI)
-    corpora = {"wiki": TARGETS, **{name: {name: split} for name, split in TARGETS.items()}}
-    for corpus, data in corpora.items():
+    for name, split in TARGETS.items():
         for base in (MINI, MINI_BASE):
             yield Run(
-                f"{base}-then-on-{corpus}",
+                f"{base}-then-on-{name}",
                 None,
                 ("training.seed=1",),
-                data,
-                corpus=corpus,
+                {name: split},
+                corpus=name,
                 base=base,
                 recipe="quickstart-adapt",
             )
