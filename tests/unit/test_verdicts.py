@@ -36,11 +36,11 @@ def test_a_model_that_is_better_or_worse_in_all_tasks_is_said_to_be():
     assert [each.p_value for each in verdict.by_task.values()] == [P, P]
     p = f"p {2 * P:.4f}"  # Holm's, of two
     assert verdict.sentence == (
-        "other is better than first in all 2 tasks, significantly in 2 of 2 (nDCG@10, p corrected: "
+        "other is better than first in both tasks, significantly in 2 of 2 (nDCG@10, p corrected: "
         f"title +0.219, {p}; sentence +0.438, {p})."
     )
     [verdict] = verdicts([*better, *FIRST])
-    assert verdict.sentence.startswith("first is worse than other in all 2 tasks, significantly in 2 of 2")
+    assert verdict.sentence.startswith("first is worse than other in both tasks, significantly in 2 of 2")
 
 
 @pytest.mark.parametrize("sentence", [0.25, 0.5])

@@ -38,7 +38,7 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict and what it rests on; p-values are corrected for all verdicts."""
         number = len(self.by_task)
-        where = f"in all {number} tasks" if number > 1 else "in the one task"
+        where = {1: "in the one task", 2: "in both tasks"}.get(number, f"in all {number} tasks")
         said = {
             1: f"{self.run} is better than {self.against} {where}",
             -1: f"{self.run} is worse than {self.against} {where}",
@@ -96,7 +96,7 @@ def _table(found: Sequence[Verdict]) -> Table:
     measure, against = rows[0][1].measure, found[0].against
     table = table_of_differences(rows, corner=f"{measure}, against {against}")
     named = [replace(row, name=f"{row.name} {row.about}", about="") for row in table.rows]
-    return replace(table, title="What improved", rows=named)
+    return replace(table, title="Task by task", rows=named)
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
