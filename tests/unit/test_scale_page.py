@@ -40,9 +40,9 @@ def test_bytes_a_vector_are_computed_as_they_were_measured(scale: Any) -> None:
     assert "exact" in measured
     for name, index in measured.items():
         dimension = RESULTS["settings"]["dimension"]
-        centroids = 4 * dimension * index["settings"].get("nlist", 0) / index["count"]  # not in the page's sum
+        centroids = 4 * dimension * index["settings"].get("nlist", 0) / index["count"]
         expected = sum(scale.vector_bytes(name, dimension)) + centroids
-        # Codebooks are left out, too, and what the levels above the lowest take of a graph.
+        # Codebooks are left out, and what the levels above the lowest take of a graph.
         assert index["bytes_per_vector"] == pytest.approx(expected, rel=0.06), name
 
 
