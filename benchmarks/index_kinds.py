@@ -307,7 +307,7 @@ def search(work: Path, case: Case, queries: np.ndarray, settings: tuple[str, ...
         if isinstance(opened, StoredIndex):
             found: list[list[int]] = opened.index.search(vectors, K)[1].tolist()
             return found
-        return [[int(hit.id) for hit in hits] for hits in opened.search(vectors, K)]
+        return [[int(hit.document.id) for hit in hits] for hits in opened.search(vectors, K)]
 
     answers = [row for start in (0, 50) for row in ask(queries[start : start + 50])]
     taken = clock = 0.0
