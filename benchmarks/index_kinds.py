@@ -90,7 +90,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.tiny:
         arguments.count, arguments.dimension = 4000, 32
-        arguments.cases = arguments.cases or ["exact", "ivf-pq-rescore-int8"]
+        few = ["exact", "ivf-pq-rescore-int8", *(["milvus-hnsw"] if has("milvus-lite") else [])]
+        arguments.cases = arguments.cases or few
     known = {case.name: case for case in CASES}
     if unknown := set(arguments.cases or ()) - set(known):
         parser.error(f"no case {', '.join(sorted(unknown))}")

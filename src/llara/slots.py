@@ -16,7 +16,35 @@ from torch import Tensor
 
 from llara.prompts import Prompts, Task
 
-__all__ = ["SlotTransformer"]
+__all__ = ["SlotTransformer", "padded_inputs"]
+
+
+def padded_inputs(prompts: Prompts, texts: Sequence[str], task: Task, max_tokens: int) -> dict[str, Any]:
+    """The inputs of a transformer module, for ``texts`` in the prompt of ``task``.
+
+    They are what the module's own tokenization makes, which renders a chat template for every text.
+
+    Args:
+        texts: one or more.
+        max_tokens: of a whole input; texts are cut to what the prompt leaves.
+
+    Returns:
+        ``input_ids`` and ``attention_mask``, int64 ``[B, T]``, padded on the right; ``num_slots``, int64
+        ``[B]``; ``modality``.
+    """
+    limit, branch = prompts.text_limit(max_tokens, [task]), prompts.branches[task]
+    rows = [[*prompts.trunk(ids), *branch.ids] for ids in prompts.text_ids(texts, limit)]
+    input_ids_BT = torch.full((len(rows), max(map(len, rows))), prompts.tokenizer.pad_token_id or 0)
+    attention_mask_BT = torch.zeros_like(input_ids_BT)
+    for i, row in enumerate(rows):
+        input_ids_BT[i, : len(row)] = torch.tensor(row)
+        attention_mask_BT[i, : len(row)] = 1
+    return {
+        "input_ids": input_ids_BT,
+        "attention_mask": attention_mask_BT,
+        "num_slots": torch.full((len(rows),), branch.num_slots),
+        "modality": "text",
+    }
 
 
 class SlotTransformer(Transformer):
@@ -46,24 +74,8 @@ class SlotTransformer(Transformer):
         if not inputs:
             return {}
         task: Task = "next" if kwargs.get("task") == "query" else "self"
-        branch, tokenizer = self.prompts.branches[task], self.prompts.tokenizer
-        longest = kwargs.get("max_length") or self.max_seq_length or tokenizer.model_max_length
-        text_ids = self.prompts.text_ids(
-            [str(text) for text in inputs], self.prompts.text_limit(longest, [task])
-        )
-        rows = [[*self.prompts.trunk(ids), *branch.ids] for ids in text_ids]
-        width = max(len(row) for row in rows)
-        input_ids_BT = torch.full((len(rows), width), tokenizer.pad_token_id or 0)
-        attention_mask_BT = torch.zeros(len(rows), width, dtype=torch.long)
-        for i, row in enumerate(rows):
-            input_ids_BT[i, : len(row)] = torch.tensor(row)
-            attention_mask_BT[i, : len(row)] = 1
-        return {
-            "input_ids": input_ids_BT,
-            "attention_mask": attention_mask_BT,
-            "num_slots": torch.full((len(rows),), branch.num_slots),
-            "modality": "text",
-        }
+        longest = kwargs.get("max_length") or self.max_seq_length or self.prompts.tokenizer.model_max_length
+        return padded_inputs(self.prompts, [str(text) for text in inputs], task, longest)
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Token states ``[B, T, D]``, and an attention mask that is 1 on the slots only."""

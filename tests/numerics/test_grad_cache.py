@@ -84,7 +84,7 @@ def retriever(directory: Path, config: FinetuneConfig) -> Retriever:
 
 def collator(made: Retriever, store: PairStore, config: FinetuneConfig) -> PairCollator:
     return PairCollator(
-        made.encoder.preprocess,
+        made.prompts,
         store,
         torch.arange(len(store)).numpy(),
         config.pairs,

@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from llara.errors import ConfigError, ModelError
 from llara.model import load, save_retriever
 from llara.prompts import Prompts, Task, chat_template
+from llara.slots import padded_inputs
 from llara.stopwords import load_stop_words
 
 ROLES: list[tuple[str, Task]] = [("query", "next"), ("document", "self")]
@@ -215,6 +216,9 @@ def test_a_saved_retriever_feeds_the_same_ids_long_texts_included(kind: str, tmp
     for role, task in ROLES:
         texts = [*TEXTS, TEXTS[-1] * 3]
         features = retriever.preprocess(texts, task=role)
+        trained = padded_inputs(prompts, texts, task, 60)
+        for name in ("input_ids", "attention_mask"):
+            torch.testing.assert_close(trained[name], features[name], rtol=0, atol=0)
         limit = prompts.text_limit(60, [task])
         for row, text in enumerate(texts):
             ids = features["input_ids"][row][features["attention_mask"][row].bool()].tolist()

@@ -1,7 +1,7 @@
 """Positions of the run -> one batch: token ids of queries and passages, and what each passage is.
 
-    {"query_input_ids":   [B, T], "query_attention_mask":   [B, T], "query_task": "query",
-     "passage_input_ids": [M, T], "passage_attention_mask": [M, T], "passage_task": "document",
+    {"query_input_ids":   [B, T], "query_attention_mask":   [B, T], ..., "query_task": "query",
+     "passage_input_ids": [M, T], "passage_attention_mask": [M, T], ..., "passage_task": "document",
      "label": {"passage_ids": [B, G], "known": [B, K], "teacher": [B, G]}}
 
 M = B x G passages, query by query, each one's positive first; see ``loss`` for the letters.
@@ -9,7 +9,7 @@ M = B x G passages, query by query, each one's positive first; see ``loss`` for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ from llara.config import PairsConfig
 from llara.finetune.loss import ABSENT
 from llara.finetune.order import draw_passages
 from llara.finetune.pairs import PairStore
+from llara.prompts import Prompts
+from llara.slots import padded_inputs
 
 __all__ = ["PairCollator"]
 
@@ -29,13 +31,13 @@ class PairCollator:
     """Looks up the examples at the given positions and tokenizes their texts with the prompt of their role.
 
     Attributes:
-        preprocess: the model's own tokenization, with its ``task``.
+        prompts: the model's.
         order: number of the query at each position.
         num_negatives: negatives a query; missing ones are blank and marked ``ABSENT``.
         teacher: whether to add the teacher's scores.
     """
 
-    preprocess: Callable[..., dict[str, Any]]
+    prompts: Prompts
     store: PairStore
     order: np.ndarray
     pairs: PairsConfig
@@ -78,5 +80,5 @@ class PairCollator:
         }
 
     def _features(self, column: str, texts: list[str], task: str, max_tokens: int) -> dict[str, Any]:
-        tokenized = self.preprocess(texts, task=task, max_length=max_tokens)
-        return {f"{column}_{name}": value for name, value in {**tokenized, "task": task}.items()}
+        inputs = padded_inputs(self.prompts, texts, "next" if task == "query" else "self", max_tokens)
+        return {f"{column}_{name}": value for name, value in {**inputs, "task": task}.items()}

@@ -285,7 +285,7 @@ class _Run:
             args=_arguments(config, self.folder, max_steps=max_steps),
             train_dataset=Dataset.from_dict({"position": np.arange(len(order))}),
             data_collator=PairCollator(
-                retriever.encoder.preprocess,
+                retriever.prompts,
                 store,
                 order,
                 config.pairs,
