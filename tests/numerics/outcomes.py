@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Done
+from processes import Done, script
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -36,8 +34,9 @@ def run_card(directory: Path) -> float:
     text = (directory / "README.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     code = code.replace("this directory", str(directory))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    path = directory.with_name(f"{directory.name}-card.py")
+    path.write_text(code, encoding="utf-8")
+    done = succeed(script(path, cwd=directory.parent))
     [cosine] = re.findall(r"tensor\(\[\[(.*?)\]\]\)", done.stdout)
     return float(cosine)
 
