@@ -14,7 +14,7 @@ import numpy as np
 
 from llara.errors import ConfigError, InputError
 from llara.postings import Postings
-from llara.terms import WORD, Analyzer
+from llara.terms import Analyzer, words_of
 
 __all__ = ["Bm25Index", "LexicalIndex", "WordIndex", "count_words"]
 
@@ -95,8 +95,8 @@ class LexicalIndex:
     def scores(self, query: str) -> np.ndarray:
         """See ``WordIndex.scores``."""
         scores = np.zeros(len(self.postings), dtype=np.float32)
-        words = " ".join(WORD.findall(query))  # as a document's were told apart
-        for term in dict.fromkeys(self._analyzer(words)):
+        words = words_of(query)  # as a document's were told apart
+        for term in dict.fromkeys(term for word in words for term in self._analyzer(word)):
             documents, weights = self.postings[term]
             scores[documents] += self._idf(documents) * weights
         return scores

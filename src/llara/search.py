@@ -20,7 +20,7 @@ from llara.encoder.quantise import cut
 from llara.errors import ConfigError, InputError
 from llara.files import write_text_atomic
 from llara.fusion import Run, reciprocal_rank_fusion
-from llara.indexes import Found, Index, StoredIndex, best, by_score, open_index
+from llara.indexes import Found, Index, StoredIndex, Words, best, by_score, open_index
 from llara.lexical import Bm25Index
 from llara.made_by import same_model
 
@@ -121,16 +121,17 @@ class Searcher:
         k: int = 10,
         *,
         mode: Mode = "dense",
+        words: Words | None = None,
         where: str | None = None,
         batch_size: int = 64,
     ) -> list[list[Hit]]:
         """The ``k`` best documents for each query (all of them if there are fewer; by words, all that share
         one).
 
-        A hybrid fuses the dense search with BM25 by reciprocal ranks, or with lexical search where there
-        is no BM25.
+        A hybrid fuses the dense search with a search by words, by reciprocal ranks.
 
         Args:
+            words: of a hybrid, which; by default BM25's where the index has them.
             where: a filter on metadata, ``year > 2000``, see ``llara.indexes.filters``.
 
         Raises:
@@ -138,10 +139,14 @@ class Searcher:
         """
         _check_k(k)
         self._check_mode(mode)
+        if words is not None:
+            if mode != "hybrid":
+                raise ConfigError(f"words are {words}, and the mode is {mode}: only a hybrid has a choice")
+            self._check_mode(words)
         if mode == "dense":
             found = self._nearest(queries, k, where, batch_size)
         elif mode == "hybrid":
-            found = self._fused(queries, k, where, batch_size)
+            found = self._fused(words or self._usual_words, queries, k, where, batch_size)
         else:
             found = self._by_words(mode, queries, k, where)
         return [_ranked([hit.document for hit in hits], [hit.score for hit in hits]) for hits in found]
@@ -155,15 +160,18 @@ class Searcher:
         vectors = cut(vectors, self.stored.manifest.dimension)  # as the documents' were
         return self.stored.search(vectors, k, where=where)
 
-    def _by_words(
-        self, words: Literal["bm25", "lexical"], queries: Sequence[str], k: int, where: str | None
-    ) -> list[list[Found]]:
+    def _by_words(self, words: Words, queries: Sequence[str], k: int, where: str | None) -> list[list[Found]]:
         assert isinstance(self.stored, StoredIndex)
         return self.stored.search_words(words, queries, k, where=where)
 
-    def _fused(self, queries: Sequence[str], k: int, where: str | None, batch_size: int) -> list[list[Found]]:
+    @property
+    def _usual_words(self) -> Words:
+        return "bm25" if "bm25" in self.modes else "lexical"
+
+    def _fused(
+        self, words: Words, queries: Sequence[str], k: int, where: str | None, batch_size: int
+    ) -> list[list[Found]]:
         depth = max(k, _FUSED)
-        words: Literal["bm25", "lexical"] = "bm25" if "bm25" in self.modes else "lexical"
         both = (
             self._nearest(queries, depth, where, batch_size),
             self._by_words(words, queries, depth, where),

@@ -1,4 +1,8 @@
-"""Text to the terms that word counting knows it by: stemmed words, and pairs of ideographs."""
+"""Text to its words, and to the terms that word counting knows it by: stemmed words, and pairs of ideographs.
+
+Chinese, Japanese and Korean are written without blanks, or with few: there two neighbouring characters stand
+for a word, as in Lucene's CJKAnalyzer, and where words must not overlap, one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import sys
 import unicodedata
 from itertools import groupby
 
-__all__ = ["WORD", "Analyzer"]
+__all__ = ["Analyzer", "unspaced", "word_spans", "words_of"]
 
 
 def _marks() -> str:
@@ -21,9 +25,42 @@ def _marks() -> str:
 
 
 _MARKS = _marks()
+# Kana, ideographs (with extension A, compatibility forms and the supplementary planes), Hangul syllables.
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+_RUN = rf"(?:(?![{_CJK}])[^\W_][{_MARKS}]*)+"  # of letters and digits, with the marks on them
+_WORD_OR_RUN_OF_CJK = re.compile(rf"{_RUN}|[{_CJK}]+")
+_WORD_OR_CJK = re.compile(rf"{_RUN}|[{_CJK}]")
+_ALL_CJK = re.compile(rf"[{_CJK}]+")
 
-WORD = re.compile(rf"(?:[^\W_][{_MARKS}]*)+")
-"""What is a word: a run of letters and digits, with the marks on them."""
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, in their order: runs of letters and digits, and overlapping pairs of ideographs.
+
+    >>> words_of("Wings: 机翼产生 lift_2")
+    ['Wings', '机翼', '翼产', '产生', 'lift', '2']
+    """
+    words: list[str] = []
+    for run in _WORD_OR_RUN_OF_CJK.findall(text):
+        words += _pairs(run) if unspaced(run) else [run]
+    return words
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text stand, none over another: an ideograph is a word.
+
+    >>> word_spans("lift 机翼")
+    [(0, 4), (5, 6), (6, 7)]
+    """
+    return [match.span() for match in _WORD_OR_CJK.finditer(text)]
+
+
+def unspaced(word: str) -> bool:
+    """Whether a word is all Chinese, Japanese or Korean."""
+    return _ALL_CJK.fullmatch(word) is not None
+
+
+def _pairs(run: str) -> list[str]:
+    return [run[i : i + 2] for i in range(max(1, len(run) - 1))]
 
 
 class Analyzer:
@@ -37,13 +74,10 @@ class Analyzer:
     ['wing', 'fli', 'machin']
     """
 
-    # Kana, ideographs (with extension A, compatibility forms and the supplementary planes), Hangul syllables.
-    _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-
     def __init__(self) -> None:
         import Stemmer
 
-        self._pieces = re.compile(rf"([{self._CJK}]+)|((?:(?![{self._CJK}])[\w{_MARKS}]){{2,}})")
+        self._pieces = re.compile(rf"([{_CJK}]+)|((?:(?![{_CJK}])[\w{_MARKS}]){{2,}})")
         self._stem = Stemmer.Stemmer("english").stemWord
         _quiet_bm25s()
         from bm25s.stopwords import STOPWORDS_EN
@@ -54,7 +88,7 @@ class Analyzer:
         terms = []
         for ideographs, word in self._pieces.findall(unicodedata.normalize("NFKC", text.lower())):
             if ideographs:
-                terms += [ideographs[i : i + 2] for i in range(max(1, len(ideographs) - 1))]
+                terms += _pairs(ideographs)
             elif word not in self._stop_words:
                 terms.append(self._stem(word))
         return terms

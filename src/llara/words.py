@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from llara.errors import ModelError
-from llara.model import load_config, load_tokenizer, resolve
-from llara.terms import WORD, Analyzer
+from llara.model import load_config, load_tokenizer, read_facts, resolve
+from llara.prompts import Prompts
+from llara.terms import Analyzer, word_spans, words_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,24 +38,35 @@ class WordHead:
     Args:
         weight_VD: the output head, see ``output_head``.
         tokenizer: the model's.
+        text_tokens: of a document that the model reads; None: all.
     """
 
-    def __init__(self, weight_VD: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, weight_VD: Tensor, tokenizer: PreTrainedTokenizerBase, *, text_tokens: int | None = None
+    ) -> None:
         self.weight_VD = weight_VD
         self._tokenizer = tokenizer
+        self._text_tokens = text_tokens
         self._analyze = Analyzer()
         self._ids: dict[str, list[int]] = {}
         self._terms: dict[str, list[str]] = {}
         self._before = self._tokenized(["a"])[0]
 
     @classmethod
-    def of(cls, model: str | Path) -> WordHead:
+    def of(cls, model: str | Path, *, max_tokens: int | None = None) -> WordHead:
         """The head of a model directory.
+
+        Args:
+            max_tokens: of a whole input, prompt included, after which documents were cut.
 
         Raises:
             ModelError: there is no such model, or its output head cannot be found.
         """
-        return cls(output_head(model), load_tokenizer(model))
+        head, tokenizer = output_head(model), load_tokenizer(model)
+        preset = read_facts(model).get("preset")
+        if max_tokens is None or preset is None:
+            return cls(head, tokenizer)
+        return cls(head, tokenizer, text_tokens=Prompts(tokenizer, preset).text_limit(max_tokens, ["self"]))
 
     def rows(self, words: Sequence[str]) -> np.ndarray:
         """What each word's score is the product with: float32 [N, D], the mean of its tokens' rows."""
@@ -73,13 +85,14 @@ class WordHead:
 
         The weight is the square root of the word's score where that is above 0: a vector holds few words
         very strongly, and a document is about more than those. Of several forms of one term the strongest
-        counts. Words that the text does not hold are left out, however strongly its vector expects them.
+        counts. Words that the text does not hold are left out, however strongly its vector expects them, and
+        so are those that the model did not read, behind ``text_tokens``.
 
         Args:
             vectors_ND: the unit vectors of the texts.
             most: terms kept of a text, the heaviest.
         """
-        own = [list(dict.fromkeys(WORD.findall(text))) for text in texts]
+        own = [list(dict.fromkeys(words_of(text))) for text in self.read_of(texts)]
         forms = list(dict.fromkeys(word for words in own for word in words))
         number = {word: i for i, word in enumerate(forms)}
         rows_ND = self.rows(forms) if forms else np.zeros((0, vectors_ND.shape[1]), np.float32)
@@ -93,6 +106,19 @@ class WordHead:
             heaviest = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:most]
             found.append(dict(heaviest))
         return found
+
+    def read_of(self, texts: Sequence[str]) -> list[str]:
+        """What the model reads of texts: those that are longer are cut behind the last whole word."""
+        most = self._text_tokens
+        if most is None or not self._tokenizer.is_fast:
+            return list(texts)
+        # No token is less than a byte.
+        long = [i for i, text in enumerate(texts) if len(text.encode()) > most]
+        read = list(texts)
+        for i, offsets in zip(long, self._offsets([texts[i] for i in long]), strict=True):
+            if len(offsets) > most:
+                read[i] = _whole_words(texts[i], offsets[most - 1][1])
+        return read
 
     def _terms_of(self, word: str) -> list[str]:
         found = self._terms.get(word)
@@ -118,8 +144,29 @@ class WordHead:
         return [known[word] for word in wanted]
 
     def _tokenized(self, texts: Sequence[str]) -> list[list[int]]:
-        found = self._tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+        found = self._tokenizer(
+            list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
+        )
         return [list(ids) for ids in found["input_ids"]]
+
+    def _offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where each text's tokens stand in it."""
+        if not texts:
+            return []
+        found = self._tokenizer(
+            list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        return list(found["offset_mapping"])
+
+
+def _whole_words(text: str, end: int) -> str:
+    """``text`` up to ``end``, less a word that goes on behind it.
+
+    >>> _whole_words("the wing lifts", 10)
+    'the wing '
+    """
+    spans = word_spans(text[: end + 1])
+    return text[: spans[-1][0] if spans and spans[-1][1] > end else end]
 
 
 def output_head(model: str | Path) -> Tensor:

@@ -188,7 +188,7 @@ def test_flags_stay_as_they_are() -> None:
         "index": "--add --backend --bm25 --collection --delete --index --kind --lexical --model --out"
         " --overwrite --set --uri --vectors",
         "inspect": "--document --format --index --model --top",
-        "search": "--filter --format --index --mode --model --overwrite --queries --run --set",
+        "search": "--filter --format --index --mode --model --overwrite --queries --run --set --words",
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"
         " --language --measures --model --no-bm25 --no-ignore-identical-ids --no-titles --out --overwrite"
         " --passage-stride --passage-words --passages --queries --query-role --resume --split --tune-split"

@@ -8,9 +8,9 @@ import torch
 
 from llara.cli import main
 from llara.encode import encode_file
-from llara.errors import ConfigError, ModelError
+from llara.errors import ConfigError, InputError, ModelError
 from llara.indexes import build_index
-from llara.inspect import Inspector
+from llara.inspect import Inspector, readable, readable_pair
 from llara.lexicon import common_words, read_lexicon
 from llara.model import MINI, MINI_BASE, convert, fingerprint, load, load_causal_lm, load_tokenizer
 from llara.search import Searcher
@@ -149,6 +149,47 @@ def test_what_cannot_be_inspected_is_refused(retriever, inspector):
         Inspector(retriever.path)
     with pytest.raises(ConfigError, match="top is 0"):
         inspector.inspect("wing", top=0)
+    for text, why in (("", "the text is empty"), (["a"], "is list, expected"), ("\ud800", "not Unicode")):
+        with pytest.raises(InputError, match=why):
+            inspector.inspect(text)
+    with pytest.raises(InputError, match="the document is empty"):
+        inspector.pair("wing", " ")
+
+
+def test_a_pair_is_of_the_words_that_the_model_reads(inspector):
+    found = inspector.pair("a giraffe", "Wings lift. " * 400 + "A giraffe eats acacia.")
+    assert (found.query_cut, found.document_cut) == (False, True)
+    assert {word.word for word in found.document_words} == {"Wings", "lift"}
+    assert "only the words that it reads count" in readable_pair(found)
+    short = inspector.pair("a giraffe", "A giraffe.")
+    assert (short.query_cut, short.document_cut) == (False, False)
+
+
+def test_a_share_is_of_the_word_and_not_of_blanks_elsewhere(inspector):
+    query, document = "wing lift", "if wing:\n        lift    =    1\n        drag    =    2"
+    found = inspector.pair(query, document)
+    without = inspector.pair(query, document.replace("drag", "")).similarity
+    (share,) = [word.share for word in found.document_words if word.word == "drag"]
+    assert share == pytest.approx(found.similarity - without, abs=0.02)
+
+
+def test_what_adaptation_left_out_is_said(inspector, tmp_path):
+    found = inspector.inspect(TEXT)
+    assert not found.expects  # llara-mini is adapted by EBAE alone
+    assert "adapted without EBAR" in readable(found)
+    other = convert(MINI_BASE, tmp_path / "other")
+    (other / "training.json").write_text(json.dumps({"settings": {"objective": {"ebar": True}}}))
+    assert "NEXT: the words that the vector expects" in readable(Inspector(other).inspect("wing"))
+
+
+def test_a_terminal_gets_bounded_lines_without_controls(inspector):
+    text = "\x1b[31mwing\x00 机翼 " + "lift " * 2000
+    shown = readable(inspector.inspect(text, top=5))
+    assert "\x1b" not in shown
+    assert "\x00" not in shown
+    assert max(map(len, shown.splitlines())) < 600
+    assert "tokens 1-48, the first of 506" in shown
+    assert "[</s>]" in shown
 
 
 def test_a_lexical_vector_keeps_the_heaviest_words_only():

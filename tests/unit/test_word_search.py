@@ -7,6 +7,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+import torch
 
 from llara.corpus import Document
 from llara.encode import encode_file
@@ -17,7 +18,7 @@ from llara.indexes import add_to_index, build_index, delete_from_index, open_ind
 from llara.lexical import idf
 from llara.model import MINI, load_tokenizer
 from llara.search import Bm25, Mode, Searcher
-from llara.terms import WORD, Analyzer
+from llara.terms import Analyzer, word_spans, words_of
 from llara.words import WordHead
 
 TEXTS = {
@@ -200,4 +201,44 @@ def test_letters_keep_their_marks_and_one_text_is_one_whatever_its_form():
     analyze = Analyzer()
     assert analyze("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
     assert analyze("Việt") == analyze(unicodedata.normalize("NFD", "Việt")) == ["việt"]
-    assert WORD.findall("हिन्दी read_text") == ["हिन्दी", "read", "text"]
+    assert words_of("हिन्दी read_text") == ["हिन्दी", "read", "text"]
+
+
+def test_ideographs_are_weighed_two_by_two_as_bm25_counts_them():
+    text, other = "机翼产生升力，飞机前进。 Wings!", "ウィングは揚力を生む"
+    head = WordHead.of(MINI)
+    vectors = Encoder(MINI, dtype="float32").encode([text, other], role="document")
+    vectors[:] = vectors[:1] * 0 + head.rows(["wing"])[0]  # near every word to a degree, each to its own
+    for lexical, given in zip(head.lexical([text, other], vectors), (text, other), strict=True):
+        assert set(lexical) <= set(Analyzer()(given))
+        assert len({round(weight, 4) for weight in lexical.values()}) > len(lexical) // 2
+
+
+def test_words_that_the_model_did_not_read_have_no_weight(tmp_path):
+    rows = {"long": ("", "The wing creates lift. " * 300 + "A giraffe eats."), "short": ("", "A giraffe.")}
+    index = build_index(vectors_of(rows, tmp_path / "long"), tmp_path / "index", words=["bm25", "lexical"])
+    searcher = Searcher.open(index)
+    found = {mode: set(scores(searcher.search(["giraffe"], mode=mode)[0])) for mode in ("bm25", "lexical")}
+    assert found == {"bm25": {"long", "short"}, "lexical": {"short"}}
+    assert set(scores(searcher.search(["wing"], mode="lexical")[0])) == {"long"}
+
+
+def test_reading_ends_with_a_whole_word_where_the_tokens_end():
+    tokenizer = load_tokenizer(MINI)
+    text = "The aircraft's wings lift; 机翼 unheardofness ends."
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    for most in range(1, len(offsets) + 1):
+        (read,) = WordHead(torch.zeros(1, 1), tokenizer, text_tokens=most).read_of([text])
+        end = offsets[most - 1][1]
+        assert read == text[: len(read)]
+        assert word_spans(read) == [span for span in word_spans(text) if span[1] <= end]
+    assert read == text
+
+
+def test_a_hybrid_takes_the_words_that_are_named(index):
+    searcher = Searcher.open(index)
+    both = [{"": scores(searcher.search(["wing"], 5, mode=mode)[0])} for mode in ("dense", "lexical")]
+    (hits,) = searcher.search(["wing"], mode="hybrid", words="lexical")
+    assert scores(hits) == reciprocal_rank_fusion(both, depth=10)[""]
+    with pytest.raises(ConfigError, match="only a hybrid has a choice"):
+        searcher.search(["wing"], mode="dense", words="lexical")

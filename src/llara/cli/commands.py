@@ -204,7 +204,7 @@ def run_search(args: argparse.Namespace) -> None:
     run: Run = {}
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         ids, texts = zip(*queries[start : start + QUERIES_AT_ONCE], strict=True)
-        results = searcher.search(texts, args.k, mode=args.mode, where=args.where)
+        results = searcher.search(texts, args.k, mode=args.mode, words=args.words, where=args.where)
         if args.run_file:
             run |= run_from_hits(ids, results)
         for query_id, text, hits in zip(ids, texts, results, strict=True):

@@ -52,8 +52,7 @@ def run_inspect(args: argparse.Namespace) -> None:
         require(args, {"--model or --index": args.model})
     text = sys.stdin.buffer.read().decode("utf-8", "replace") if args.text == "-" else args.text
     check_text(text, "the text")
-    check_text(args.document or "", "the document")
-    if not text.strip():
+    if not text.strip():  # before a model is loaded
         raise InputError("the text is empty; expected some words")
     from llara.inspect import Inspector, readable, readable_pair
 

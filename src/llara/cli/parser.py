@@ -278,6 +278,11 @@ def _search(subparsers: Any) -> None:
         "dense and words, fused by ranks (default: dense)",
     )
     parser.add_argument(
+        "--words",
+        choices=("bm25", "lexical"),
+        help="which words a hybrid takes (default: bm25 where the index has them)",
+    )
+    parser.add_argument(
         "--model", metavar="MODEL", help="the model, if it has moved since its vectors were made"
     )
     parser.add_argument(

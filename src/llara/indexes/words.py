@@ -139,7 +139,7 @@ def _postings(name: Words, source: VectorSource, model: str | None) -> Postings:
 def _lexical(source: VectorSource, separator: str | None, model: str) -> Iterator[dict[str, float]]:
     from llara.words import WordHead
 
-    head = WordHead.of(model)
+    head = WordHead.of(model, max_tokens=source.manifest.max_tokens)
     for vectors_ND, table in source.batches(_TEXTS_AT_ONCE):
         yield from head.lexical(_texts(table, separator), vectors_ND)
 

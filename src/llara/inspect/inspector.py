@@ -5,22 +5,23 @@ Shape legend: N words or texts, D dimensions.
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from llara.encoder import Encoder
-from llara.errors import ConfigError, ModelError
+from llara.errors import ConfigError, InputError, ModelError
 from llara.indexes import StoredIndex
 from llara.inspect.views import Inspection, Mask, Pair, PairWord, RoleView, Span, TokenView, Word
 from llara.joint import BranchSpec, dense_mask, lay_out
 from llara.lexicon import common_words, read_lexicon, vocabulary_words
-from llara.model import load_tokenizer, read_facts
+from llara.model import load_tokenizer, read_facts, resolve
 from llara.prompts import Prompts, Task
 from llara.search import Searcher
-from llara.terms import WORD, Analyzer
+from llara.terms import Analyzer, unspaced, word_spans, words_of
+from llara.unicode import check_text
 from llara.words import WordHead
 
 __all__ = ["Inspector"]
@@ -56,12 +57,13 @@ class Inspector:
             )
         self.encoder = encoder or Encoder(model)
         self.prompts = Prompts(load_tokenizer(model), preset)
-        self._head = WordHead.of(model)
+        self._head = WordHead.of(model, max_tokens=self.encoder.model.max_seq_length)
         self._analyze = Analyzer()
         vocabulary = vocabulary_words(self.prompts.tokenizer) if texts is not None else ()
         found = common_words(texts, tokenizer_words=vocabulary) if texts is not None else ()
         self._lexicon = found or read_lexicon(model)
         self._lexicon_ND: np.ndarray | None = None
+        self._expects = _was_trained_to_expect(model)
 
     @classmethod
     def of(cls, searcher: Searcher) -> Inspector:
@@ -82,8 +84,10 @@ class Inspector:
 
         Raises:
             ConfigError: ``top`` is below 1.
+            InputError: the text is empty, or no Unicode text.
         """
         _check_top(top)
+        _check(text, "the text")
         ids = self.prompts.text_ids([text])[0]
         longest = self.encoder.model.max_seq_length
         limit = None if longest is None else min(self.prompts.text_limit(longest, [t]) for t in _TASKS)
@@ -91,13 +95,14 @@ class Inspector:
         roles: dict[Task, RoleView] = {
             task: self._role(task, text, read, top) for task in self.prompts.branches
         }
-        return Inspection(text, roles, self._mask(read), len(ids), len(read))
+        return Inspection(text, roles, self._mask(read), len(ids), len(read), self._expects)
 
     def pair(self, query: str, document: str, *, top: int = 20) -> Pair:
         """Which words carry the similarity of a query and a document.
 
         Each different word of either is left out in turn and what is left is encoded again; of more than 64
-        words in a text those that its vector holds most strongly.
+        words in a text those that its vector holds most strongly. Of a text that is longer than the model
+        reads, the words that it reads.
 
         Args:
             top: shared words shown: those that the query's vector expects and the document's holds, by the
@@ -105,17 +110,23 @@ class Inspector:
 
         Raises:
             ConfigError: ``top`` is below 1.
+            InputError: one of the texts is empty, or no Unicode text.
         """
         _check_top(top)
-        query_D, document_D = self._vectors("next", [query])[0], self._vectors("self", [document])[0]
+        _check(query, "the query")
+        _check(document, "the document")
+        read, read_document = self._head.read_of([query, document])
+        query_D, document_D = self._vectors("next", [read])[0], self._vectors("self", [read_document])[0]
         similarity = float(query_D @ document_D)
         return Pair(
             query,
             document,
             similarity,
-            self._shares("next", query, query_D, document_D, similarity),
-            self._shares("self", document, document_D, query_D, similarity),
-            self._shared(query, document, query_D, document_D, top),
+            self._shares("next", read, query_D, document_D, similarity),
+            self._shares("self", read_document, document_D, query_D, similarity),
+            self._shared(read, read_document, query_D, document_D, top),
+            query_cut=read != query,
+            document_cut=read_document != document,
         )
 
     def highlights(self, query_vector: np.ndarray, texts: Sequence[str], *, top: int = 8) -> list[list[Span]]:
@@ -162,7 +173,8 @@ class Inspector:
                 part = "prompt" if place < first_slot else "slot"
             tokens.append(TokenView(self._surface(id_), id_, part))  # type: ignore[arg-type]
         prompt = str(self.prompts.tokenizer.decode(ids))
-        return RoleView(prompt, tokens, self._words(self._vectors(task, [text])[0], text, top))
+        (read,) = self._head.read_of([text])
+        return RoleView(prompt, tokens, self._words(self._vectors(task, [text])[0], text, top, read=read))
 
     def _mask(self, text_ids: Sequence[int]) -> Mask:
         """The mask that training gives both prompts in one pass."""
@@ -175,10 +187,11 @@ class Inspector:
         rows = ["".join("01"[int(seen)] for seen in row) for row in seen_TT.tolist()]
         return Mask([self._surface(id_) for id_ in ids], groups, rows)
 
-    def _words(self, vector_D: np.ndarray, text: str, top: int) -> list[Word]:
-        """The strongest words of a vector, of those known and the text's own; a word in one form only."""
-        own = list(dict.fromkeys(WORD.findall(text)))
-        known = {word.casefold() for word in own}
+    def _words(self, vector_D: np.ndarray, text: str, top: int, *, read: str) -> list[Word]:
+        """The strongest words of a vector, of those known and those read; a word in one form only."""
+        own = list(dict.fromkeys(words_of(read)))
+        known = {word.casefold() for word in words_of(text)}
+        known |= {word for word in self._lexicon if unspaced(word) and word in text}  # of any length
         scores = [
             *zip(own, self._scores(own, vector_D).tolist(), strict=True),
             *zip(self._lexicon, self._lexicon_scores(vector_D).tolist(), strict=True),
@@ -217,13 +230,13 @@ class Inspector:
     def _shared(
         self, query: str, document: str, query_D: np.ndarray, document_D: np.ndarray, top: int
     ) -> list[Word]:
-        own = {word.casefold() for word in WORD.findall(f"{query} {document}")}
+        texts = f"{query}\n{document}"
         both = [
-            {word.word.casefold(): word for word in self._words(vector_D, f"{query} {document}", 10 * top)}
+            {word.word.casefold(): word for word in self._words(vector_D, texts, 10 * top, read=texts)}
             for vector_D in (query_D, document_D)
         ]
         shared = [
-            Word(both[1][key].word, round(both[0][key].weight * both[1][key].weight, 4), key in own)
+            Word(both[1][key].word, round(both[0][key].weight * both[1][key].weight, 4), both[1][key].in_text)
             for key in both[0]
             if key in both[1] and both[0][key].weight > 0 < both[1][key].weight
         ]
@@ -249,20 +262,40 @@ class Inspector:
 def _spans_by_word(text: str) -> dict[str, list[tuple[int, int]]]:
     """Where each word stands, whatever its case."""
     spans: dict[str, list[tuple[int, int]]] = {}
-    for match in WORD.finditer(text):
-        spans.setdefault(match.group().casefold(), []).append(match.span())
+    for start, end in word_spans(text):
+        spans.setdefault(text[start:end].casefold(), []).append((start, end))
     return spans
 
 
 def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """A text less some stretches of it.
+    """A text less some stretches of it, and less one of two blanks that meet in the gap.
 
-    >>> _without("the wing lifts", [(4, 8)])
-    'the lifts'
+    >>> _without("the wing  lifts", [(4, 8)])
+    'the  lifts'
     """
     for start, end in reversed(list(spans)):
-        text = text[:start] + text[end:]
-    return re.sub(r"  +", " ", text).strip()
+        before, after = text[:start], text[end:]
+        if not before or before[-1].isspace():
+            after = after.removeprefix(" ")
+        text = before + after if after else before.removesuffix(" ")
+    return text
+
+
+def _was_trained_to_expect(model: str | Path) -> bool:
+    """False of a model that was adapted without EBAR."""
+    path = Path(resolve(model)) / "training.json"
+    if not path.is_file():
+        return True
+    objective = json.loads(path.read_text(encoding="utf-8")).get("settings", {}).get("objective", {})
+    return bool(objective.get("ebar", True))
+
+
+def _check(text: object, what: str) -> None:
+    if not isinstance(text, str):
+        raise InputError(f"{what} is {type(text).__name__}, expected one string")
+    check_text(text, what)
+    if not text.strip():
+        raise InputError(f"{what} is empty; expected some words")
 
 
 def _check_top(top: int) -> None:

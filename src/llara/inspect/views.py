@@ -53,13 +53,15 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A text as the model sees it. ``num_tokens`` counts its tokens, of which ``read`` are read."""
+    """A text as the model sees it. ``num_tokens`` counts its tokens, of which ``read`` are read. ``expects``
+    is false of a model that was adapted without EBAR: NEXT is not trained to predict what follows."""
 
     text: str
     roles: dict[Task, RoleView]
     mask: Mask
     num_tokens: int
     read: int
+    expects: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""
@@ -79,7 +81,8 @@ class PairWord:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query and a document: their cosine, what each word carries of it, and the words of both vectors."""
+    """A query and a document: their cosine, what each word carries of it, and the words of both vectors. Of a
+    text that is cut, since it is longer than the model reads, only the words that are read."""
 
     query: str
     document: str
@@ -87,6 +90,8 @@ class Pair:
     query_words: Sequence[PairWord]
     document_words: Sequence[PairWord]
     shared: Sequence[Word]
+    query_cut: bool
+    document_cut: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""

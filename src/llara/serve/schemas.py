@@ -171,13 +171,15 @@ class _Mask(_Answer):
 
 class Inspection(_Answer):
     """The prompts as the model sees them, and the words that each vector holds or expects. Of the text's
-    ``num_tokens`` tokens the model reads the first ``read``."""
+    ``num_tokens`` tokens the model reads the first ``read``. ``expects`` is false of a model that was not
+    trained to predict what follows a text."""
 
     text: str
     roles: _Roles
     mask: _Mask
     num_tokens: int
     read: int
+    expects: bool
 
 
 class _Share(_Answer):
@@ -189,7 +191,8 @@ class _Share(_Answer):
 
 class PairAnswer(_Answer):
     """Which words carry the similarity of two texts: ``share`` is what the cosine loses without a word, null
-    where that was not tried. ``shared`` are words that one vector expects and the other holds."""
+    where that was not tried. ``shared`` are words that one vector expects and the other holds. A text is
+    ``cut`` if it is longer than the model reads; words behind are not listed."""
 
     query: str
     document: str
@@ -197,3 +200,5 @@ class PairAnswer(_Answer):
     query_words: list[_Share]
     document_words: list[_Share]
     shared: list[_Word]
+    query_cut: bool
+    document_cut: bool

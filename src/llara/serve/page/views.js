@@ -42,11 +42,12 @@ export function readView(doc, hit) {
 /** SELF and NEXT, the one that is used for this text (`first`) before the other. */
 export function memoryView(inspection, first) {
   const order = first === "next" ? ["next", "self"] : ["self", "next"];
+  const about = { self: t("self.about"), next: t(inspection.expects === false ? "next.untrained" : "next.about") };
   const columns = order.map((role) =>
     el(
       "section",
       { "data-role": role },
-      el("h3", {}, el("b", {}, t(role === "self" ? "self" : "next.role")), el("small", {}, t(`${role}.about`))),
+      el("h3", {}, el("b", {}, t(role === "self" ? "self" : "next.role")), el("small", {}, about[role])),
       bars(inspection.roles[role].words, { known: (word) => word.in_text }),
     ),
   );
@@ -153,5 +154,6 @@ export function matchView(pair, query, doc) {
     el("h3", {}, t("match.shared")),
     el("p", { class: "about" }, pair.shared.length ? t("match.shared.about") : t("match.none")),
     pair.shared.length ? bars(pair.shared) : null,
+    pair.query_cut || pair.document_cut ? el("p", { class: "about" }, t("match.cut")) : null,
   ];
 }

@@ -43,7 +43,7 @@ export const WORDS = {
     loading: "One moment…",
     found: "{n} hits: {modes}",
 
-    expects: "The vector expects",
+    expects: "The vector holds",
     inspectQuery: "Inspect the query",
     queryTitle: "What the model makes of the query",
     "tab.read": "Read",
@@ -59,8 +59,9 @@ export const WORDS = {
       "How much the similarity falls when a word is left out. Orange words carry it; blue, dashed words stand against it.",
     "match.query": "Query",
     "match.document": "Document",
-    "match.shared": "Expected and held",
-    "match.shared.about": "Words that the query's vector expects and the document's vector holds.",
+    "match.shared": "Held by both",
+    "match.shared.about": "Words that the query's and the document's vectors both hold.",
+    "match.cut": "The text is longer than the model reads: only the words that it reads are compared.",
     "match.none": "None: these two have no word in common in their vectors.",
 
     "memory.about":
@@ -69,6 +70,7 @@ export const WORDS = {
     "next.role": "NEXT",
     "self.about": "the words this vector holds",
     "next.about": "the words it expects to follow",
+    "next.untrained": "the words it holds as a query: this model was not trained to expect what follows",
     inText: "in the text",
     notInText: "not in the text: the model's own",
 
@@ -178,7 +180,7 @@ export const WORDS = {
     loading: "请稍候…",
     found: "{n} 条结果：{modes}",
 
-    expects: "向量期待的词",
+    expects: "向量保存的词",
     inspectQuery: "检视查询",
     queryTitle: "模型如何理解这个查询",
     "tab.read": "阅读",
@@ -193,8 +195,9 @@ export const WORDS = {
     "match.about": "去掉一个词后相似度下降多少。橙色的词支撑相似度；蓝色虚线的词与之相左。",
     "match.query": "查询",
     "match.document": "文档",
-    "match.shared": "既被期待，也被保存",
-    "match.shared.about": "查询向量所期待、文档向量也保存着的词。",
+    "match.shared": "两者都保存的词",
+    "match.shared.about": "查询与文档的向量都保存着的词。",
+    "match.cut": "文本超过模型的读取长度：只比较读到的词。",
     "match.none": "没有：两个向量没有共同的词。",
 
     "memory.about": "经由语言模型自己的输出层，向量可以读成词：它记住了文本中的什么，又期待什么。",
@@ -202,6 +205,7 @@ export const WORDS = {
     "next.role": "NEXT",
     "self.about": "这个向量保存的词",
     "next.about": "它期待接下来出现的词",
+    "next.untrained": "作为查询时保存的词：该模型没有训练过预测后文",
     inText: "出现在文本中",
     notInText: "文本中没有，是模型自己的",
 
