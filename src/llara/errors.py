@@ -1,7 +1,7 @@
 """Every exception a user can meet.
 
     LlaraError              the base: the command line prints it and exits 1
-    |-- InputError          a corpus, query or qrels file is missing, empty or malformed
+    |-- InputError          a corpus, query or qrels file, or texts in memory, are missing, empty or malformed
     |   `-- BadLineError    one line of a corpus is, and could be left out
     |-- ConfigError         a recipe or ``--set`` holds an unknown key or a wrong value
     |-- ModelError          a model directory is missing, incomplete or cannot do what is asked
@@ -29,7 +29,7 @@ class LlaraError(Exception):
 
 
 class InputError(LlaraError):
-    """A file given by the user is missing, empty or malformed; the message names file and line."""
+    """What the user gave is missing, empty or malformed; the message names file and line, or position."""
 
 
 class BadLineError(InputError):

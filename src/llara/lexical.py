@@ -15,6 +15,7 @@ import numpy as np
 from llara.errors import ConfigError, InputError
 from llara.postings import Postings
 from llara.terms import Analyzer, words_of
+from llara.unicode import check_list
 
 __all__ = ["Bm25Index", "LexicalIndex", "WordIndex", "count_words"]
 
@@ -46,7 +47,7 @@ class Bm25Index:
         live: bool [N], which texts count towards how rare a word is and how long a text; None if all do.
 
     Raises:
-        InputError: there are no texts, or not one word in all of them.
+        InputError: there are no texts, not one word in all of them, or one string for them all.
         ConfigError: k1 or b is out of range.
     """
 
@@ -103,7 +104,12 @@ class LexicalIndex:
 
 
 def count_words(texts: Iterable[str], analyzer: Analyzer | None = None) -> Postings:
-    """How often each text holds each term."""
+    """How often each text holds each term.
+
+    Raises:
+        InputError: ``texts`` is one string.
+    """
+    check_list(texts, "texts")
     analyze = analyzer or Analyzer()
     return Postings.build(Counter(analyze(text)) for text in texts)
 

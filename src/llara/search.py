@@ -23,6 +23,7 @@ from llara.fusion import Run, reciprocal_rank_fusion
 from llara.indexes import Found, Index, StoredIndex, Words, best, by_score, open_index
 from llara.lexical import Bm25Index
 from llara.made_by import same_model
+from llara.unicode import check_texts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -136,6 +137,7 @@ class Searcher:
 
         Raises:
             ConfigError: ``k`` is below 1, the mode is not one of this index's, or the filter is not one.
+            InputError: ``queries`` is no list, or a member is not a string of Unicode text.
         """
         _check_k(k)
         self._check_mode(mode)
@@ -143,6 +145,7 @@ class Searcher:
             if mode != "hybrid":
                 raise ConfigError(f"words are {words}, and the mode is {mode}: only a hybrid has a choice")
             self._check_mode(words)
+        check_texts(queries, "queries")
         if mode == "dense":
             found = self._nearest(queries, k, where, batch_size)
         elif mode == "hybrid":
@@ -218,8 +221,14 @@ class Bm25(Bm25Index):
         )
 
     def search(self, queries: Sequence[str], k: int = 10) -> list[list[Hit]]:
-        """The up to ``k`` best documents for each query."""
+        """The up to ``k`` best documents for each query.
+
+        Raises:
+            ConfigError: ``k`` is below 1.
+            InputError: ``queries`` is no list, or a member is not a string of Unicode text.
+        """
         _check_k(k)
+        check_texts(queries, "queries")
         results = []
         for query in queries:
             positions, scores = self.top(query, k)

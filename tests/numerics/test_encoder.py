@@ -133,9 +133,17 @@ def test_order_is_kept_over_many_windows(
 def test_what_fails_in_the_background_is_raised(
     directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    encoder, text_ids = open_one(directories["llama"]), Prompts.text_ids
+
+    def failing(prompts: Prompts, texts: list[str], *limit: int) -> list[list[int]]:
+        if "c" in texts:
+            raise TypeError("no text for me")
+        return text_ids(prompts, texts, *limit)
+
     monkeypatch.setattr(path_module, "_WINDOW_TEXTS", 2)
-    with pytest.raises(TypeError):
-        open_one(directories["llama"]).encode(["a", "b", b"not a text"], role="query")  # type: ignore[list-item]
+    monkeypatch.setattr(Prompts, "text_ids", failing)
+    with pytest.raises(TypeError, match="no text for me"):
+        encoder.encode(["a", "b", "c"], role="query")
 
 
 def test_no_texts_make_no_vectors_of_the_models_dimension(directories: dict[str, Path]) -> None:

@@ -17,6 +17,7 @@ from llara.encoder.precision import ComputeDtype, choose_dtype
 from llara.encoder.quantise import unit
 from llara.errors import ConfigError, ModelError
 from llara.model import load
+from llara.unicode import check_texts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -111,6 +112,7 @@ class Encoder:
         Raises:
             ModelError: a vector is not finite, or the model compares by something else than cosine.
             ConfigError: the role or the batch size is not valid.
+            InputError: ``texts`` is no list, or a member is not a string of Unicode text.
         """
         from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -118,6 +120,7 @@ class Encoder:
             raise ConfigError(f"role is {role!r}, expected one of {', '.join(get_args(Role))}")
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
+        check_texts(texts)
         similarity = self.model.similarity_fn_name
         if similarity not in ("cosine", "dot"):
             raise ModelError(f"the model compares by {similarity}; llara searches by cosine only")

@@ -16,6 +16,7 @@ from llara.indexes.source import VectorSource
 from llara.indexes.stored import KINDS, StoredIndex
 from llara.indexes.words import Words, check_words
 from llara.settings import apply_overrides
+from llara.unicode import check_list
 from llara.vectors import MANIFEST, read_manifest
 
 __all__ = ["add_to_index", "build_index", "delete_from_index", "open_index"]
@@ -150,9 +151,10 @@ def delete_from_index(directory: Path, ids: Sequence[str]) -> Change:
     """Remove documents by their ids; one that is not there is counted as missing.
 
     Raises:
-        InputError: ``directory`` is not a complete index directory.
+        InputError: ``directory`` is not a complete index directory, or ``ids`` is one string.
         OutputError: another update is running, or the disk is full or read-only.
     """
+    check_list(ids, "ids")
     manifest = _manifest(directory)
     if manifest.backend == "milvus":
         from llara.indexes import milvus

@@ -43,6 +43,7 @@ from llara.indexes.settings import (
 )
 from llara.indexes.words import Words, best, open_words
 from llara.lexical import WordIndex
+from llara.unicode import check_texts
 
 __all__ = ["DOCUMENTS", "KINDS", "StoredIndex", "as_json", "opened", "search_settings", "settings_of"]
 
@@ -175,8 +176,10 @@ class StoredIndex:
 
         Raises:
             ConfigError: the filter is not one.
-            InputError: the index was built without such words.
+            InputError: the index was built without such words, ``queries`` is no list, or a member is not a
+                string of Unicode text.
         """
+        check_texts(queries, "queries")
         state = self._state()
         if words not in state.words:
             raise InputError(
