@@ -178,6 +178,17 @@ def test_losses_of_adaptation_and_fine_tuning_have_their_own_names_and_units() -
     assert loss_charts({"no": []}) == []
 
 
+@pytest.mark.parametrize("steps", [[6.0], [1.0, 2.0], [6.0, 8.0], [0.0, 1000.0]])
+def test_steps_on_the_axis_are_whole(steps: list[float]) -> None:
+    curves = Curves("T", [Curve("a", [(step, 0.5) for step in steps])], "step", "y")
+    (chart,) = charts_of(Report("", "", [Section("s", [Charts([curves])])]))
+    (axis,) = re.findall(r'matplotlib\.axis_1">(.*?)matplotlib\.axis_2">', chart, flags=re.DOTALL)
+    ticks = re.findall(r"<text[^>]*>([^<]*)</text>", axis)
+    assert "step" in ticks
+    assert len(ticks) > len(steps[1:])
+    assert [tick for tick in ticks if "." in tick] == []
+
+
 def test_a_curve_is_smoothed_only_where_there_is_enough_of_it() -> None:
     def lines(number: int) -> int:
         curves = Curves("T", [Curve("a", [(n, n % 7) for n in range(number)])], "step", "y")

@@ -157,6 +157,16 @@ def test_the_page_of_a_fine_tuning_marks_the_best_checkpoint_and_says_how_fast_i
     assert "0.500 at step 2, kept" in words_of(page)
 
 
+def test_small_losses_are_told_apart() -> None:
+    log: list[dict[str, float]] = [{"step": 2, "loss": 0.01092}, {"step": 4, "loss": 0.007713}]
+    page = tuned(log)
+    assert page.finding.startswith("InfoNCE fell from 0.0109 to 0.00771 nats a query")
+    assert facts_of(page)["loss, last"] == "0.00771"
+    assert "InfoNCE 0.00771" in words_of(page)
+    close: list[dict[str, float]] = [{"step": 2, "loss": 3.00049}, {"step": 4, "loss": 3.00012}]
+    assert tuned(close).finding.startswith("InfoNCE fell from 3.0005 to 3.0001 nats a query")
+
+
 def test_every_round_has_its_own_curves_and_its_own_column_of_mining() -> None:
     log: list[dict[str, float]] = [
         {"round": n, "step": step, "loss": 5.0 - n} for n in (1, 2) for step in (1, 2)

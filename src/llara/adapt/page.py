@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from llara.config import AdaptConfig
-from llara.report import Block, Charts, Facts, Histogram, Report, Section
+from llara.report import Block, Charts, Facts, Histogram, Report, Section, significant, told_apart
 from llara.report.runs import (
     Log,
     curve_of,
@@ -79,7 +79,7 @@ def page(
                 if taken
                 else {}
             ),
-            **{f"{_NAMES[term]}, last": f"{curve_of(log, term)[-1][1]:.2f}" for term in terms},
+            **{f"{_NAMES[term]}, last": significant(curve_of(log, term)[-1][1]) for term in terms},
         },
         sections=[
             Section(
@@ -103,7 +103,7 @@ def _finding(log: Log, terms: Sequence[str], *, steps: int, tokens: float) -> st
     for term in terms:
         first, last = curve_of(log, term)[0][1], curve_of(log, term)[-1][1]
         verb = "fell" if last < first else "rose" if last > first else "stayed"
-        changes.append(f"{_NAMES[term]} {verb} from {first:.2f} to {last:.2f}")
+        changes.append(f"{_NAMES[term]} {verb} from {' to '.join(told_apart(first, last))}")
     said = f"{_listed(changes)} nats a token" if changes else "Trained, without a log of losses,"
     return f"{said} over {steps:,} steps and {_short(tokens)} tokens of text, without a label."
 

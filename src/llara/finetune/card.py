@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llara.report import significant
 from llara.training.card import how_to_use
 
 __all__ = ["model_card"]
@@ -37,7 +38,7 @@ def model_card(training: Mapping[str, Any], *, preset: str, adapter_only: bool =
         f"{pairs['negatives']} hard negatives each, seed {settings['training']['seed']}",
         "trained": f"LoRA, rank {lora['rank']}, merged" if lora["rank"] else "all weights",
         "temperature": settings["contrast"]["temperature"],
-        "loss at the end": f"{losses[-1]:.3f}" if losses else "not logged",
+        "loss at the end": significant(losses[-1], 4) if losses else "not logged",
     }
     if held_out:
         rows[f"{settings['held_out']['measure']}, held out"] = f"{max(held_out):.3f} (the best is kept)"

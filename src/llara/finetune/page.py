@@ -10,7 +10,21 @@ from shlex import quote
 from typing import Any
 
 from llara.config import FinetuneConfig
-from llara.report import Block, Cell, Column, Curve, Curves, Facts, Report, Row, Section, Table, shortened
+from llara.report import (
+    Block,
+    Cell,
+    Column,
+    Curve,
+    Curves,
+    Facts,
+    Report,
+    Row,
+    Section,
+    Table,
+    shortened,
+    significant,
+    told_apart,
+)
 from llara.report.runs import (
     Log,
     curve_of,
@@ -122,7 +136,7 @@ def _finding(training: Mapping[str, Any], config: FinetuneConfig, log: Log) -> s
     if losses:
         first, end = losses[0][1], losses[-1][1]
         verb = "fell" if end < first else "rose" if end > first else "stayed"
-        said = f"{_loss_name(config)} {verb} from {first:.2f} to {end:.2f} nats a query"
+        said = f"{_loss_name(config)} {verb} from {' to '.join(told_apart(first, end))} nats a query"
     rounds = f" in the last of {config.rounds} rounds" if config.rounds > 1 else ""
     said += f" over {training['steps']:,} steps of {training['queries_per_step']:,} queries{rounds}."
     if best:
@@ -144,7 +158,7 @@ def _key_figures(
             "queries a second": f"{drawn / taken:,.1f}",
         }
     if losses:
-        figures["loss, last"] = f"{losses[-1][1]:.2f}"
+        figures["loss, last"] = significant(losses[-1][1])
     if best:
         figures[f"{config.held_out.measure}, held out"] = f"{best[1]:.3f}"
     return figures

@@ -21,7 +21,7 @@ from llara.report.blocks import (
 from llara.report.charts import Chart, Curve, Curves, Histogram, Interval, Intervals
 from llara.report.page import REPORT, leave_report, render, write_report
 from llara.report.tables import Cell, Column, Row, Table, table_html, table_markdown
-from llara.report.text import shortened
+from llara.report.text import shortened, significant, told_apart
 
 __all__ = [
     "REPORT",
@@ -50,7 +50,9 @@ __all__ = [
     "leave_report",
     "render",
     "shortened",
+    "significant",
     "table_html",
     "table_markdown",
+    "told_apart",
     "write_report",
 ]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
 from llara.report.svg import COLOURS, FAINT, INK, MARKERS, embed, new_figure, quiet
-from llara.report.text import clean
+from llara.report.text import clean, significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,7 +137,7 @@ def _curves(chart: Curves) -> str:
     axes = figure.subplots()
     drawn = [curve for curve in chart.curves if curve.points]
     _frame(axes, chart.title, chart.x, chart.y, has_labels=any(map(_ends, drawn)))
-    axes.locator_params(axis="x", integer=True)
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)  # one step alone has one place
     room = 0.0
     for number, curve in enumerate(drawn):
         colour = COLOURS[number % len(COLOURS)]
@@ -166,7 +166,7 @@ def _curves(chart: Curves) -> str:
 
 def _ends(curve: Curve) -> str:
     """What is said of a curve over the chart, where no line is in the way."""
-    last = f"{curve.name} {curve.points[-1][1]:.2f}" if curve.name else ""
+    last = f"{curve.name} {significant(curve.points[-1][1])}" if curve.name else ""
     marked = f"\u25cb {curve.marked[1]}" if curve.marked else ""
     return clean("  ".join(filter(None, [last, marked])))
 
