@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 
 from llara.corpus import Document
 from llara.datasets import StreamedCollection
@@ -12,6 +13,7 @@ from llara.evaluate.page import page
 from llara.evaluate.results import Evaluation
 from llara.evaluate.tables import difference_table, groups
 from llara.report import Example, Report, Section, Text, render
+from llara.significance import holm, paired_randomization_test
 
 MEASURE = "nDCG@10"
 NUM_DOCUMENTS, NUM_QUERIES = 40, 30
@@ -147,6 +149,33 @@ def test_the_table_of_differences_is_what_llara_compare_says() -> None:
         assert row.cells[0].about == f"{one.interval[0]:+.3f} to {one.interval[1]:+.3f}"
         assert [cell.text for cell in row.cells[1:3]] == [f"{one.p_value:.4f}", f"{one.p_holm:.4f}"]
         assert row.cells[4].text == f"{one.wins}\u00a0/\u00a0{one.ties}\u00a0/\u00a0{one.losses}"
+
+
+def test_models_are_compared_with_each_other_where_bm25_comes_first() -> None:
+    collection = collection_of()
+    found = [system(name, collection, seed) for seed, name in enumerate(("BM25", "a", "a + BM25", "b", "c"))]
+    found[2].settings["hybrid"] = "rrf"
+    pairs = [("BM25", name) for name in ("a", "a + BM25", "b", "c")] + [("a", "b"), ("a", "c")]
+    (group,) = groups(found)
+    table = difference_table(group, MEASURE)
+    assert [(row.about.removeprefix("against "), row.name) for row in table.rows] == pairs
+    assert "corrected for all 6 rows" in table.notes[0]
+    values = {each.name: each.per_query[MEASURE] for each in found}
+    corrected = holm({pair: paired_randomization_test(*(values[each] for each in pair)) for pair in pairs})
+    assert [row.cells[2].text for row in table.rows] == [f"{corrected[pair]:.4f}" for pair in pairs]
+    html = render(page(found, collections={"data": collection}))
+    assert re.findall(r"From (.*?) to (.*?) on data<", html) == pairs
+    assert "Holm&#x27;s correction over 6 tests, those between models included" in html
+
+
+def test_one_model_and_its_hybrid_are_compared_with_bm25_alone() -> None:
+    collection = collection_of()
+    found = [system(name, collection, seed) for seed, name in enumerate(("BM25", "a", "a + BM25"))]
+    found[2].settings["hybrid"] = "rrf"
+    (group,) = groups(found)
+    table = difference_table(group, MEASURE)
+    assert table.corner == f"{MEASURE}, against BM25"
+    assert [(row.name, row.about) for row in table.rows] == [("a", ""), ("a + BM25", "")]
 
 
 def test_a_page_of_many_systems_and_long_texts_stays_small_and_says_what_it_leaves_out() -> None:

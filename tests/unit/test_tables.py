@@ -167,6 +167,19 @@ def test_correction_is_over_all_data_sets_of_a_table():
     assert "over 2 tests" in text
 
 
+def test_tests_between_models_count_in_the_correction_and_mark_nothing():
+    """p = 0.03125 stands beside 0.0078 and not beside a third, between the two models."""
+    values = {"BM25": [0.1] * 8, "a": [0.3] * 8, "b": [0.5] * 4 + [0.2] * 2 + [0.1] * 2}
+    for first, daggers in (("BM25", [False, True, False]), ("ref", [False, True, True])):
+        named = {first: values["BM25"], "a": values["a"], "b": values["b"]}
+        rows = rows_of(markdown([evaluation(*each) for each in named.items()]))
+        assert [DAGGER in row[1] for row in rows[1:]] == daggers
+    clear = [evaluation(name, v) for name, v in (("BM25", [0.1] * 9), ("a", [0.1] * 9), ("b", [0.3] * 9))]
+    assert [DAGGER in row[1] for row in rows_of(markdown(clear))[1:]] == [False, False, True]
+    reversed_ = [evaluation(name, v) for name, v in (("BM25", [0.3] * 9), ("a", [0.1] * 9), ("b", [0.3] * 9))]
+    assert [DAGGER in row[1] for row in rows_of(markdown(reversed_))[1:]] == [False, True, False]
+
+
 def test_a_significant_loss_is_marked_too():
     rows = rows_of(markdown([evaluation("ref", [0.5] * 8), evaluation("worse", [0.2] * 8)]))
     assert rows[2][1].startswith(f"0.200{DAGGER}")

@@ -40,7 +40,7 @@ def page(
     notes: Sequence[str] = (),
     published: Sequence[str] = PUBLISHED,
 ) -> Report:
-    """The tables, every first measure as a chart, how each system differs from the first, and examples.
+    """The tables, every first measure as a chart, how systems differ, and examples.
 
     Args:
         evaluations: each of one system on one data set.
@@ -97,10 +97,10 @@ def intervals(group: Group, *, ours: Sequence[str] = ()) -> Intervals:
 
 
 def _pairs(group: Group, collections: Mapping[str, StreamedCollection]) -> list[Pair]:
-    """The first system and each other one, data set by data set."""
+    """The systems that are compared, data set by data set."""
     return [
-        Pair(by[first], by[name], collections.get(by[name].dataset))
-        for first, _, name, by in tests_of(group, group.measures[0])
+        Pair(by[against], by[name], collections.get(by[name].dataset))
+        for against, _, name, by in tests_of(group, group.measures[0])
     ]
 
 
@@ -108,9 +108,9 @@ def _differences(group: Group) -> list[Block]:
     """By the first measure: a table, and histograms of what lies behind its means."""
     measure = group.measures[0]
     charts = []
-    for first, label, name, by in tests_of(group, measure):
+    for against, label, name, by in tests_of(group, measure):
         title = f"{name}{f' on {label}' if len(group.datasets) > 1 else ''}"
-        charts.append(change_histogram(Pair(by[first], by[name]), measure, title))
+        charts.append(change_histogram(Pair(by[against], by[name]), measure, title))
     drawn = [chart for chart in charts if chart is not None]
     said = "How many queries moved, and how far; those that stayed are left out."
     histograms: list[Block] = [Charts(drawn[:_MOST_HISTOGRAMS]), Text([said], is_faint=True)] if drawn else []

@@ -14,6 +14,7 @@ from llara.errors import InputError
 from llara.evaluate import paper
 from llara.evaluate.comparison import Difference, differences_of
 from llara.evaluate.results import Evaluation
+from llara.evaluate.systems import BM25
 from llara.report import Cell, Column, Row, Table
 from llara.report.tables import SIGNIFICANT
 from llara.significance import holm, paired_randomization_test
@@ -52,6 +53,17 @@ class Group:
     def systems(self) -> list[str]:
         return list(dict.fromkeys(name for systems in self.datasets.values() for name in systems))
 
+    @property
+    def compared(self) -> dict[str, list[str]]:
+        """System -> those compared with it: with the first all others; where that is BM25, which nobody
+        chooses between, with the first model each further one, too."""
+        first, *others = self.systems
+        hybrids = {
+            name for by in self.datasets.values() for name, each in by.items() if "hybrid" in each.settings
+        }
+        model, *further = [name for name in self.systems if name != BM25 and name not in hybrids] or [first]
+        return {first: others, **({model: further} if first == BM25 and further else {})}
+
 
 def markdown(evaluations: Sequence[Evaluation], *, published: Sequence[str] = PUBLISHED) -> str:
     """The tables in Markdown.
@@ -67,8 +79,8 @@ def tables(evaluations: Sequence[Evaluation], *, published: Sequence[str] = PUBL
 
     Args:
         evaluations: each of one system on one data set. The first system is the one that others are tested
-            against: paired randomisation tests over queries, with Holm's correction over all the tests of a
-            measure that stand together.
+            against (if that is BM25, further models against the first, too): paired randomisation tests over
+            queries, with Holm's correction over all the tests of a measure that stand together.
         published: the systems of the paper whose figures are shown, where it has any.
 
     Raises:
@@ -181,25 +193,33 @@ def _significant(group: Group, measure: str) -> set[tuple[str, str]]:
     """The (data set, system) that differ from the first system there."""
     p_values = holm(
         {
-            (label, name): paired_randomization_test(
-                by[name].per_query[measure], by[first].per_query[measure]
+            (label, name, against): paired_randomization_test(
+                by[name].per_query[measure], by[against].per_query[measure]
             )
-            for first, label, name, by in tests_of(group, measure)
+            for against, label, name, by in tests_of(group, measure)
         }
     )
-    return {place for place, p_value in p_values.items() if p_value < LEVEL}
+    first = group.systems[0]
+    return {
+        (label, name)
+        for (label, name, against), p_value in p_values.items()
+        if against == first and p_value < LEVEL
+    }
 
 
 def difference_table(group: Group, measure: str) -> Table:
-    """How each system differs from the first one, data set by data set: the tests behind the daggers."""
+    """How systems differ, data set by data set: the tests behind the daggers, and those of models."""
     pairs = {
-        (label, name): (name, first, by[name].per_query[measure], by[first].per_query[measure])
-        for first, label, name, by in tests_of(group, measure)
+        (label, name, against): (name, against, by[name].per_query[measure], by[against].per_query[measure])
+        for against, label, name, by in tests_of(group, measure)
     }
-    several = len(group.datasets) > 1
-    found = differences_of(measure, pairs, alpha=LEVEL)
-    rows = [(f"on {label}" if several else "", difference) for (label, _), difference in found.items()]
-    return table_of_differences(rows, corner=f"{measure}, against {group.systems[0]}")
+    several_sets, several_compared = len(group.datasets) > 1, len(group.compared) > 1
+    rows = []
+    for (label, _, against), difference in differences_of(measure, pairs, alpha=LEVEL).items():
+        about = [f"against {against}"] if several_compared else []
+        rows.append((" ".join([*about, f"on {label}"] if several_sets else about), difference))
+    corner = measure if several_compared else f"{measure}, against {group.systems[0]}"
+    return table_of_differences(rows, corner=corner)
 
 
 def table_of_differences(rows: Sequence[tuple[str, Difference]], *, corner: str) -> Table:
@@ -244,13 +264,15 @@ def _p(value: float) -> str:
 
 
 def tests_of(group: Group, measure: str) -> Iterator[tuple[str, str, str, By]]:
-    """(first system, data set, other system, evaluations there), where both have values query by query."""
-    first, *others = group.systems
+    """(system, data set, one compared with it, evaluations there), where both have values query by query.
+
+    They are one family: corrected together, wherever they are shown.
+    """
     for label, by in group.datasets.items():
-        if first in by and by[first].per_query.get(measure):
-            for name in others:
-                if name in by and by[name].per_query.get(measure):
-                    yield first, label, name, by
+        valued = {name for name, each in by.items() if each.per_query.get(measure)}
+        for against, others in group.compared.items():
+            if against in valued:
+                yield from ((against, label, name, by) for name in others if name in valued)
 
 
 def _marked(means: Mapping[str, float | None]) -> dict[str, Cell]:
@@ -303,9 +325,10 @@ def _notes(
         notes.append("With 95% bootstrap intervals.")
     num_tests = max(len(list(tests_of(group, measure))) for measure in cells)
     if num_tests:
+        models = ", those between models included" if len(group.compared) > 1 else ""
         how = (
             f"{group.systems[0]} (p < {LEVEL}, paired randomisation test, Holm's correction over {num_tests} "
-            f"test{'s' if num_tests > 1 else ''}{' of each measure' if len(cells) > 1 else ''})."
+            f"test{'s' if num_tests > 1 else ''}{' of each measure' if len(cells) > 1 else ''}{models})."
         )
         is_any = any(cell.is_significant for cell in printed)
         notes.append(f"{SIGNIFICANT}: differs from {how}" if is_any else f"None differs from {how}")
