@@ -77,6 +77,36 @@ def test_wrong_usage_exits_2_and_keeps_stdout_clean(llara: Llara, arguments: lis
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["inspect", "--json", "x"], "--json"),
+        (["inspect", "--model", "m", "a", "b"], "b"),
+        (["evaluate", "--modle", "a"], "--modle (did you mean --model?)"),
+        (
+            ["index", "--kidn=hnsw", "--ouut", "x"],
+            "--kidn (did you mean --kind?), --ouut (did you mean --out?)",
+        ),
+    ],
+)
+def test_a_command_says_itself_what_it_does_not_know(
+    llara: Llara, arguments: list[str], message: str
+) -> None:
+    done = llara(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: llara {arguments[0]} [-h]")
+    assert done.stderr.splitlines()[-1] == f"llara {arguments[0]}: error: unrecognized arguments: {message}"
+
+
+def test_what_only_looks_like_a_flag_is_no_unknown_one() -> None:
+    parser = build_parser()
+    for query in (["--", "--json"], ["--json or not"]):
+        assert parser.parse_args(["search", "--index", "i", *query]).query == query[-1]
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(["search", "--json", "--help"])
+    assert caught.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["adapt", "--config", "mini-adap"], "did you mean mini-adapt?"),
         (["adapt", "--config", "missing.toml"], "missing.toml does not exist"),
         (["finetune", "--config", "mini-adapt"], "says nothing of finetune"),

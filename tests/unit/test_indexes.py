@@ -136,9 +136,9 @@ def test_the_codes_of_pq_follow_from_dimension_and_count(count, dimension, M, nb
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("exact", ["nlist=3"], "unknown setting nlist"),
+        ("exact", ["nlist=3"], "nlist: an index of the kind exact has no such setting; it has none$"),
         ("hnsw", ["M=1"], "M = 1, expected at least 2"),
-        ("hnsw", ["efsearch=9"], "did you mean efSearch"),
+        ("hnsw", ["efsearch=9"], "it has M, efConstruction, efSearch; did you mean efSearch"),
         ("ivf-flat", ["nlist=8"], "nlist is 8, and there are 7 vectors"),
         ("ivf-pq", ["M=3"], "M is 3, expected a divisor of the dimension 5"),
         ("ivf-pq", ["nbits=3"], "8 centroids cannot be trained on 7 vectors"),
@@ -235,8 +235,12 @@ def test_settings_are_kept_and_those_of_searches_can_be_changed_when_opening(vec
     assert opened_index(index, settings=["efSearch=7"]).index._settings == HnswSettings(8, 50, 7)
     with pytest.raises(ConfigError, match=r"M is decided when an index is built.*can set efSearch"):
         opened_index(index, settings=["M=9"])
-    with pytest.raises(ConfigError, match="unknown setting nprobe"):
+    none_such = r"nprobe: an index of the kind hnsw has no such setting; .* a search can set efSearch$"
+    with pytest.raises(ConfigError, match=none_such):
         opened_index(index, settings=["nprobe=9"])
+    exact = build_index(vectors[0], tmp_path / "exact")
+    with pytest.raises(ConfigError, match=r"kind exact has no such setting; it has none$"):
+        opened_index(exact, settings=["nprobe=9"])
 
 
 def test_a_wider_search_finds_more(tmp_path, write_vectors):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,9 +25,33 @@ __all__ = [
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help begins with an example."""
+    """A parser whose help begins with an example; a command's refuses itself what it does not know."""
 
     example = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        is_command = self._subparsers is None
+        if is_command and (unknown := self._unknown_flags(args)):
+            self.error(f"unrecognized arguments: {', '.join(unknown)}")  # before what is missing without them
+        found, rest = super().parse_known_args(args, namespace)
+        if is_command and rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+    def _unknown_flags(self, args: Sequence[str]) -> list[str]:
+        """Those that are none of this command's, with the nearest that is."""
+        from difflib import get_close_matches
+
+        known = {flag.lstrip("-"): flag for flag in self._option_string_actions}
+        found: list[str] = []
+        if not {"-h", "--help"}.isdisjoint(args):
+            return found
+        for argument in itertools.takewhile(lambda each: each != "--", args):
+            flag = argument.partition("=")[0]
+            if flag.startswith("--") and " " not in argument and flag not in self._option_string_actions:
+                near = get_close_matches(flag.lstrip("-"), known, n=1)
+                found.append(f"{flag} (did you mean {known[near[0]]}?)" if near else flag)
+        return found
 
     def format_help(self) -> str:
         return (f"example: {self.example}\n\n" if self.example else "") + super().format_help()

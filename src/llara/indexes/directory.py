@@ -173,6 +173,7 @@ def _chosen(kind: Kind, settings: IndexSettings | Sequence[str] | None) -> Index
                 f"{settings!r} are no settings of the kind {kind}; expected {expected.__name__}"
             )
         return settings
+    stored.check_names(expected(), settings)
     return apply_overrides(expected(), settings)
 
 

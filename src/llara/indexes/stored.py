@@ -45,7 +45,16 @@ from llara.indexes.words import Words, best, open_words
 from llara.lexical import WordIndex
 from llara.unicode import check_texts
 
-__all__ = ["DOCUMENTS", "KINDS", "StoredIndex", "as_json", "opened", "search_settings", "settings_of"]
+__all__ = [
+    "DOCUMENTS",
+    "KINDS",
+    "StoredIndex",
+    "as_json",
+    "check_names",
+    "opened",
+    "search_settings",
+    "settings_of",
+]
 
 KINDS: dict[Kind, tuple[type[VectorIndex], type[IndexSettings]]] = {
     "exact": (ExactIndex, ExactSettings),
@@ -269,7 +278,7 @@ def search_settings(settings: IndexSettings, overrides: Sequence[str]) -> IndexS
     """
     from llara.settings import apply_overrides
 
-    known = {item.name for item in fields(settings)}
+    known = check_names(settings, overrides, of_search=True)
     for override in overrides:
         name = override.partition("=")[0].strip()
         if name in known and name not in settings.SEARCH:
@@ -282,6 +291,31 @@ def search_settings(settings: IndexSettings, overrides: Sequence[str]) -> IndexS
         if getattr(changed, name) is None and getattr(settings, name) is not None:
             raise ConfigError(f"--set {name}=none leaves open how to search; give a number")
     return changed
+
+
+def check_names(
+    settings: IndexSettings, overrides: Sequence[str], *, of_search: bool = False
+) -> Sequence[str]:
+    """The names of this kind's settings.
+
+    Raises:
+        ConfigError: one of ``overrides`` names another, with those that there are.
+    """
+    from llara.settings import listed, nearest
+
+    (kind,) = (kind for kind, (_, its) in KINDS.items() if its is type(settings))
+    known = [item.name for item in fields(settings)]
+    for override in overrides:
+        name, equals, _ = override.partition("=")
+        if equals and name.strip() not in known:
+            has = f"it has {listed(known)}" if known else "it has none"
+            if known and of_search:
+                has += f", of which a search can set {listed(settings.SEARCH)}"
+            raise ConfigError(
+                f"--set {name.strip()}: an index of the kind {kind} has no such setting; "
+                f"{has}{nearest(name.strip(), known)}"
+            )
+    return known
 
 
 def settings_of(manifest: IndexManifest, path: Path) -> IndexSettings:
