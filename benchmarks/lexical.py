@@ -28,7 +28,7 @@ from llara.terms import Analyzer
 
 EXAMPLE = (
     "python benchmarks/lexical.py --dataset DATA/squad:dev DATA/wikiqa:test DATA/covidqa:test "
-    "DATA/cranfield:test DATA/cisi:test DATA/cacm:test --out benchmarks/results/lexical.json"
+    "DATA/cranfield:test DATA/cisi:test DATA/cacm:test DATA/medquad:dev --out benchmarks/results/lexical.json"
 )
 MEASURE = "nDCG@10"
 DEPTH = 100
@@ -38,6 +38,7 @@ PAIRS = (
     ("lexical", "dense"),
     ("lexical", OWN),
     ("dense + lexical", "dense"),
+    ("dense + lexical", "lexical"),
     ("dense + lexical", "dense + bm25"),
     ("bm25 + lexical", "bm25"),
 )

@@ -1,6 +1,7 @@
 """The quickstart, whole but small: its numbers are those that the other commands give for what it leaves."""
 
 import contextlib
+import html
 import io
 import json
 import re
@@ -167,6 +168,12 @@ def test_nothing_is_left_that_is_not_said(finished) -> None:
         "adapted", "base", "collection", "corpus", "finetuned", "index", "mini", "negatives.jsonl",
         "negatives.mining.json", "report.html", "results.json", "runs",
     ]  # fmt: skip
+
+
+def test_the_page_holds_all_settings_as_recipes(finished) -> None:
+    page = html.unescape((finished.out / "report.html").read_text(encoding="utf-8"))
+    for table in ("[adapt]", "[mine]", "[finetune]", "[finetune.contrast]"):
+        assert table in page
 
 
 def test_a_second_run_replaces_the_first_and_gives_the_same_numbers(tmp_path, unadapted, finished) -> None:

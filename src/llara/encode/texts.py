@@ -64,6 +64,7 @@ def encode_texts(
     Raises:
         ModelError: a vector is not finite, or the model compares by something else than cosine.
         ConfigError: the role or the batch size is not valid.
+        InputError: ``texts`` is no list, or a member is not a string of Unicode text.
     """
     from llara.encoder import Encoder
 

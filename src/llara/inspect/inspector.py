@@ -21,7 +21,7 @@ from llara.model import load_tokenizer, read_facts, resolve
 from llara.prompts import Prompts, Task
 from llara.search import Searcher
 from llara.terms import Analyzer, unspaced, word_spans, words_of
-from llara.unicode import check_text
+from llara.unicode import check_text, check_texts
 from llara.words import WordHead
 
 __all__ = ["Inspector"]
@@ -139,7 +139,11 @@ class Inspector:
         Returns:
             spans by text, in order. The strongest word of all the texts has weight 1; words below 0.3, and
             function words, are none.
+
+        Raises:
+            InputError: ``texts`` is no list, or a member is not a string of Unicode text.
         """
+        check_texts(texts)
         found = [_spans_by_word(text) for text in texts]
         words = [word for word in dict.fromkeys(w for spans in found for w in spans) if self._analyze(word)]
         scores = dict(zip(words, self._scores(words, query_vector).tolist(), strict=True))

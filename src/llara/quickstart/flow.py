@@ -41,6 +41,7 @@ from llara.quickstart.summary import (
 )
 from llara.report import REPORT, leave_report
 from llara.report.machine import machine, peak_memory, versions
+from llara.settings import to_toml
 
 if TYPE_CHECKING:
     from llara.evaluate import Evaluation
@@ -109,7 +110,12 @@ def quickstart(
             f"{len(passages):,} passages of {len({p.package for p in passages})} packages; "
             f"{len(test.queries):,} test queries, from packages without a training query"
         )
-    results = Results(facts=_facts(passages, splits), test=test)
+    recipes = {
+        "adaptation": to_toml(config, table="adapt"),
+        "mining": to_toml(mining, table="mine"),
+        "fine-tuning": to_toml(tuning, table="finetune"),
+    }
+    results = Results(facts=_facts(passages, splits), test=test, recipes=recipes)
 
     with steps.next("counting words: BM25, the baseline that needs no model") as done:
         done(_keep(out, results, BM25, _bm25(test)))

@@ -47,10 +47,14 @@ SIGNIFICANT = 0.01
 
 @dataclass
 class Results:
-    """The outcome so far: evaluations by row, training logs, answers by row, seconds by step."""
+    """The outcome so far: evaluations by row, training logs, answers by row, seconds by step.
+
+    ``recipes`` are all settings by what was done with them, as TOML.
+    """
 
     facts: dict[str, str]
     test: Collection
+    recipes: dict[str, str] = field(default_factory=dict)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     losses: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     questions: Sequence[str] = ()
@@ -180,10 +184,20 @@ def page(results: Results, out: Path) -> report.Report:
             report.Section("What training learned", loss_charts(results.losses)),
             report.Section("Test queries that got better and worse", change_blocks(changed, first)),
             report.Section("Asked and answered", _examples(results)),
-            report.Section("Where the numbers come from", [report.Text(NOTES), report.Facts(results.facts)]),
+            report.Section(
+                "Where the numbers come from",
+                [report.Text(NOTES), report.Facts(results.facts), *_recipes(results)],
+            ),
             report.Section("What to type next", [report.Commands(results.commands(out)[:3])]),
         ],
     )
+
+
+def _recipes(results: Results) -> list[report.Block]:
+    return [
+        report.Details(f"All settings of {what}, as a recipe", [report.Commands([recipe])])
+        for what, recipe in results.recipes.items()
+    ]
 
 
 def _examples(results: Results) -> list[report.Example]:
