@@ -3,6 +3,7 @@
 import contextlib
 import html
 import io
+import html
 import json
 import re
 import shutil
