@@ -3,10 +3,12 @@
     manifest.json         the model and its fingerprint, the input's, how it was encoded, counts, shards
     shard-00000.npy       [count, ...] the vectors, in the manifest's dtype (see ``llara.encoder.quantise``)
     shard-00000.parquet   id, title, text, metadata of the same rows
+    shard-00000.words.parquet   with --lexical: terms, weights of the same rows
 
 The formats are others' on purpose: numpy, faiss and torch map a ``.npy`` file from disk as it is, and a
 ``.parquet`` file is read by every data tool. Metadata is the JSON text of a record's other fields, or null:
-records need not have the same fields. A directory is complete or absent (see ``llara.encode``).
+records need not have the same fields. A row's terms and weights are its lexical vector (see ``llara.words``),
+the heaviest first. A directory is complete or absent (see ``llara.encode``).
 
 Shape legend: N rows of a shard, D dimensions.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,7 +43,9 @@ __all__ = [
     "read_stored",
     "read_texts",
     "read_vectors",
+    "read_words",
     "texts_table",
+    "words_table",
 ]
 
 Role = Literal["query", "document"]
@@ -49,17 +53,29 @@ Role = Literal["query", "document"]
 MANIFEST = "manifest.json"
 _FORMAT = "llara-vectors/2"
 _TEXT_COLUMNS = ("id", "title", "text", "metadata")
+_WORD_COLUMNS = ("terms", "weights")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One piece of a vectors directory: its two file names, its number of rows, and their checksums."""
+    """One piece of a vectors directory: its file names, its number of rows, and the files' checksums.
+
+    ``words`` is None where no lexical vectors were made.
+    """
 
     vectors: str
     texts: str
     count: int
     vectors_sha256: str
     texts_sha256: str
+    words: str | None = None
+    words_sha256: str | None = None
+
+    @property
+    def checksums(self) -> dict[str, str | None]:
+        """The SHA-256 of each of its files, by name."""
+        found: dict[str, str | None] = {self.vectors: self.vectors_sha256, self.texts: self.texts_sha256}
+        return found if self.words is None else {**found, self.words: self.words_sha256}
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,11 @@ class VectorsManifest:
 
     def write(self, directory: Path) -> None:
         """Write ``manifest.json`` into ``directory``."""
-        content = json.dumps({"format": _FORMAT, **asdict(self)}, indent=2, ensure_ascii=False)
+        made = asdict(self)
+        made["shards"] = [
+            {name: value for name, value in shard.items() if value is not None} for shard in made["shards"]
+        ]
+        content = json.dumps({"format": _FORMAT, **made}, indent=2, ensure_ascii=False)
         # What JSON text cannot hold, half a surrogate pair of a path that is not UTF-8, JSON can escape.
         (directory / MANIFEST).write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
 
@@ -195,6 +215,44 @@ def read_texts(directory: Path, shard: Shard, columns: Sequence[str] = _TEXT_COL
     return table
 
 
+def read_words(directory: Path, shard: Shard) -> pa.Table:
+    """A shard's lexical vectors: terms, lists of strings, and weights, lists of float32, the heaviest first.
+
+    Raises:
+        InputError: there are none, or the file is missing or damaged, or has another number of rows.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if shard.words is None:
+        raise InputError(
+            f"{directory} holds no lexical vectors of {shard.vectors}; llara encode --lexical makes them"
+        )
+    path = directory / shard.words
+    try:
+        table = pq.read_table(path).cast(_words_schema())
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path} is missing or damaged ({error}); {_AGAIN}") from error
+    if table.num_rows != shard.count:
+        raise InputError(f"{path} holds {table.num_rows} rows, the manifest says {shard.count}; {_AGAIN}")
+    terms, weights = (pc.list_value_length(table.column(name)) for name in _WORD_COLUMNS)
+    if terms.null_count or not terms.equals(weights):
+        raise InputError(f"{path} is damaged: it has rows without a weight for every term; {_AGAIN}")
+    return table
+
+
+def words_table(documents: Iterable[Mapping[str, float]]) -> pa.Table:
+    """Lexical vectors as the table that :func:`read_words` reads back."""
+    import pyarrow as pa
+
+    rows = list(documents)
+    columns = [list(row) for row in rows], [list(row.values()) for row in rows]
+    schema = _words_schema()
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.table(arrays, schema=schema)
+
+
 def texts_table(documents: Sequence[Document]) -> pa.Table:
     """Documents as the table that :func:`read_texts` reads back."""
     import pyarrow as pa
@@ -245,6 +303,13 @@ def _schema() -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([(name, pa.string()) for name in _TEXT_COLUMNS])
+
+
+def _words_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    lists = pa.list_(pa.string()), pa.list_(pa.float32())
+    return pa.schema(list(zip(_WORD_COLUMNS, lists, strict=True)))
 
 
 _AGAIN = "llara encode --verify says more, and the same llara encode with --resume makes it anew"

@@ -212,7 +212,7 @@ def test_flags_stay_as_they_are() -> None:
         "adapt": "--base --config --corpus --out --overwrite --print-config --resume --set --skip-bad"
         " --store",
         "convert": "--base --max-tokens --out --overwrite --preset",
-        "encode": "--batch-size --compile --dimensions --dtype --engine --id-field --input --model"
+        "encode": "--batch-size --compile --dimensions --dtype --engine --id-field --input --lexical --model"
         " --no-metadata --no-titles --out --overwrite --precision --resume --role --shard-size --skip-bad"
         " --text-field --texts-only --title-field --verify --workers",
         "index": "--add --backend --bm25 --collection --delete --index --kind --lexical --model --out"

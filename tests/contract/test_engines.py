@@ -156,7 +156,7 @@ def test_an_engine_that_cannot_be_is_refused(name: str, workers: int | None, mes
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A transformer, a corpus of 23 documents of mixed length, and its vectors by one worker."""
+    """A transformer, a corpus of 23 documents of mixed length, and its vectors and words by one worker."""
     folder = tmp_path_factory.mktemp("engines")
     convert(write_model(folder / "base", byte_level(bos=True)), folder / "model", max_tokens=128)
     with (folder / "corpus.jsonl").open("w", encoding="utf-8") as file:
@@ -177,6 +177,7 @@ def encode(
         role="document",
         batch_size=3,
         shard_size=5,
+        lexical=True,
         engine=engine,
         workers=workers,
         resume=resume,
@@ -195,7 +196,8 @@ def test_vectors_are_the_same_bytes_on_every_engine(name: str, workers: int, wor
 
 def torchrun(workspace: Path, out: str, *more: object, kill: Kill | None = None) -> list[int | None]:
     arguments = ["encode", "--model", workspace / "model", "--input", workspace / "corpus.jsonl"]
-    arguments += ["--role", "document", "--batch-size", 3, "--out", out, "--engine", "torchrun", *more]
+    arguments += ["--role", "document", "--batch-size", 3, "--lexical", "--out", out]
+    arguments += ["--engine", "torchrun", *more]
     done = llara_twice(*arguments, cwd=workspace, kill=kill)
     assert [one.stdout for one in done[1:]] == [""]
     return [one.code for one in done]

@@ -84,6 +84,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--dimensions", type=positive, metavar="N", help="store only the first N numbers of each vector"
     )
     parser.add_argument(
+        "--lexical",
+        action="store_true",
+        help="also write how strongly each document's whole vector holds its words, for llara index --lexical"
+        " and other search engines",
+    )
+    parser.add_argument(
         "--shard-size",
         type=positive,
         default=50_000,
@@ -147,6 +153,7 @@ def run_encode(args: argparse.Namespace) -> None:
         title_separator=title_separator(args),
         dtype=args.dtype,
         dimensions=args.dimensions,
+        lexical=args.lexical,
         batch_size=args.batch_size,
         precision=args.precision,
         compile_layers=args.compile,

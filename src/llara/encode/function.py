@@ -28,6 +28,7 @@ def encode_file(
     title_separator: str | None = " ",
     dtype: VectorDtype = "float32",
     dimensions: int | None = None,
+    lexical: bool = False,
     batch_size: int | None = None,
     shard_size: int = 50_000,
     device: str | None = None,
@@ -53,6 +54,8 @@ def encode_file(
         title_separator: what stands between title and text; ``None`` leaves titles out of the vectors.
         dtype: what is stored of a vector: float32, float16, int8 or binary.
         dimensions: store only the first of each vector's numbers (of models trained for it); None: all.
+        lexical: also write each document's lexical vector (see ``llara.words``), of the whole float32 vector
+            whatever is stored of that; of llara's models only.
         batch_size: no batch holds more texts; None: as many as its tokens allow (``llara.encoder``), 64 of a
             model that only sentence-transformers can compute.
         shard_size: rows of a shard. A shard of very long texts ends earlier, with 268 million characters.
@@ -82,6 +85,7 @@ def encode_file(
         title_separator=title_separator,
         dtype=dtype,
         dimensions=dimensions,
+        lexical=lexical,
         batch_size=batch_size,
         shard_size=shard_size,
         device=device,

@@ -67,7 +67,7 @@ def _damaged(out: Path, manifest: VectorsManifest) -> set[str]:
     return {
         file
         for shard in manifest.shards
-        for file, sha256 in ((shard.vectors, shard.vectors_sha256), (shard.texts, shard.texts_sha256))
+        for file, sha256 in shard.checksums.items()
         if not (out / file).is_file() or sha256_of(out / file) != sha256
     }
 
@@ -82,7 +82,7 @@ def _take_apart(
     text_shards: list[TextShard] = []
     for number, shard in enumerate(manifest.shards):
         text_shards.append(TextShard(first, shard.count, shard.texts_sha256))
-        if shard.vectors not in damaged:
+        if not damaged & {shard.vectors, shard.words}:
             work.write_record(number, _record(manifest, shard, first))
         first += shard.count
     work.write_texts(Texts(tuple(text_shards), manifest.skipped, manifest.skipped_messages, manifest.empty))
@@ -100,6 +100,7 @@ def _record(manifest: VectorsManifest, shard: Shard, first: int) -> Record:
         model_dimension=manifest.model_dimension,
         max_tokens=manifest.max_tokens,
         precision=manifest.precision,
+        words_sha256=shard.words_sha256,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from llara.encode.lexical import check_lexical
 from llara.encode.progress import Progress
 from llara.encode.reading import Input, read_input
 from llara.encode.repair import reopen
@@ -41,6 +42,7 @@ class EncodeRun:
     title_separator: str | None = " "
     dtype: VectorDtype = "float32"
     dimensions: int | None = None
+    lexical: bool = False
     batch_size: int | None = None
     shard_size: int = 50_000
     device: str | None = None
@@ -126,7 +128,10 @@ class EncodeRun:
         from llara.hub import local_directory
         from llara.model import fingerprint
 
-        model = fingerprint(local_directory(self.model))
+        directory = local_directory(self.model)
+        if self.lexical:
+            check_lexical(self.given.role, directory)
+        model = fingerprint(directory)
         try:
             sources = describe_sources(self.given.files(), before["sources"] if before else ())
         except OSError as error:
@@ -145,6 +150,7 @@ class EncodeRun:
             "shard_size": self.shard_size,
             "fields": asdict(self.given.fields),
             "skip_bad": self.given.skip_bad,
+            **({"lexical": True} if self.lexical else {}),
             "sources": sources,
         }
 
@@ -191,6 +197,7 @@ class EncodeRun:
             title_separator=plan.settings["title_separator"],
             dtype=self.dtype,
             dimensions=self.dimensions,
+            lexical=self.lexical,
             batch_size=self.batch_size,
             device=self.device,
             precision=self.precision,

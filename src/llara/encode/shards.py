@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from llara.corpus import Document
+from llara.encode.lexical import lexical_table
 from llara.encode.texts import document_text, encode_texts, longest_input
 from llara.encode.work import Record, TextShard, Work, write_hashed
 from llara.encoder.quantise import VectorDtype, cut, quantise
@@ -19,6 +20,7 @@ from llara.vectors import Role
 
 if TYPE_CHECKING:
     from llara.encoder import Encoder
+    from llara.words import WordHead
 
 __all__ = ["EncodeJob", "Precision"]
 
@@ -39,6 +41,7 @@ class EncodeJob:
     title_separator: str | None
     dtype: VectorDtype
     dimensions: int | None
+    lexical: bool
     batch_size: int | None
     device: str | None
     precision: Precision | None
@@ -72,13 +75,17 @@ class EncodeJob:
         texts = work.texts()
         assert texts is not None
         job = replace(self, progress=self.progress and not place.apart)
-        return lambda number: job._encode_shard(encoder, work, number, texts.shards[number])
+        head = _word_head(model, longest_input(encoder.model)) if self.lexical else None
+        return lambda number: job._encode_shard(encoder, head, work, number, texts.shards[number])
 
-    def _encode_shard(self, encoder: Encoder, work: Work, number: int, shard: TextShard) -> None:
-        """Do a shard: the vectors first, then the record that vouches for them."""
+    def _encode_shard(
+        self, encoder: Encoder, head: WordHead | None, work: Work, number: int, shard: TextShard
+    ) -> None:
+        """Do a shard: the vectors first, and words, then the record that vouches for them."""
+        texts = self._texts(work.texts_file(number))
         full_ND = encode_texts(
             encoder,
-            self._texts(work.texts_file(number)),
+            texts,
             role=self.role,
             batch_size=self.batch_size,
             progress=self.progress,
@@ -89,12 +96,8 @@ class EncodeJob:
         def write(file: Any) -> None:
             np.lib.format.write_array(file, stored, allow_pickle=False)
 
-        try:
-            sha256 = write_hashed(work.vectors_file(number), write, within=work.directory)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {work.vectors_file(number)}: {error.strerror or error}; free the disk"
-            ) from error
+        sha256 = _write(work.vectors_file(number), write, work)
+        words_sha256 = None if head is None else self._write_words(head, texts, full_ND, work, number)
         record = Record(
             first=shard.first,
             count=shard.count,
@@ -104,9 +107,24 @@ class EncodeJob:
             model_dimension=full_ND.shape[1],
             max_tokens=longest_input(encoder.model),
             precision=encoder.dtype,
+            words_sha256=words_sha256,
         )
         work.check_precisions(record.precision)  # of workers that began together, another may be done
         work.write_record(number, record)
+
+    def _write_words(
+        self, head: WordHead, texts: Sequence[str], full_ND: np.ndarray, work: Work, number: int
+    ) -> str:
+        """Write the lexical vectors of a shard; gives the file's SHA-256."""
+        import pyarrow.parquet as pq
+
+        table = lexical_table(head, texts, full_ND)
+        repeated: Any = ["terms.list.element"]  # of weights a dictionary makes the file larger
+
+        def write(file: Any) -> None:
+            pq.write_table(table, file, compression="zstd", use_dictionary=repeated)
+
+        return _write(work.words_file(number), write, work)
 
     def _texts(self, path: Path) -> list[str]:
         import pyarrow.parquet as pq
@@ -117,3 +135,17 @@ class EncodeJob:
             document_text(Document("", text, title), self.title_separator)
             for title, text in zip(titles, texts, strict=True)
         ]
+
+
+def _word_head(model: str, max_tokens: int | None) -> WordHead:
+    from llara.words import WordHead
+
+    return WordHead.of(model, max_tokens=max_tokens)
+
+
+def _write(path: Path, write: Callable[[Any], object], work: Work) -> str:
+    """Write one of a shard's files; gives its SHA-256."""
+    try:
+        return write_hashed(path, write, within=work.directory)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; free the disk") from error

@@ -12,13 +12,13 @@ import numpy as np
 from llara.encode.reading import repeated_ids
 from llara.errors import InputError
 from llara.files import sha256_of
-from llara.vectors import Shard, VectorsManifest, read_stored, read_texts
+from llara.vectors import Shard, VectorsManifest, read_stored, read_texts, read_words
 
 __all__ = ["verify"]
 
 _BLOCK_ROWS = 8192
 _LENGTH_TOLERANCE = {"float32": 1e-4, "float16": 1e-2}  # of a float32 row, and of one rounded to float16
-_SHARD_FILE = re.compile(r"shard-\d{5,}\.(npy|parquet)")
+_SHARD_FILE = re.compile(r"shard-\d{5,}\.(npy|parquet|words\.parquet)")
 
 
 def verify(directory: Path) -> Iterator[str]:
@@ -37,7 +37,7 @@ def verify(directory: Path) -> Iterator[str]:
         yield f"manifest.json: counts {manifest.count:,} vectors, and its shards {total:,}"
     for shard in manifest.shards:
         yield from _shard_problems(directory, manifest, shard)
-    known = {name for shard in manifest.shards for name in (shard.vectors, shard.texts)}
+    known = {name for shard in manifest.shards for name in shard.checksums}
     for path in sorted(directory.iterdir()):
         if _SHARD_FILE.fullmatch(path.name) and path.name not in known:
             yield f"{path.name}: the manifest does not name it"
@@ -45,7 +45,7 @@ def verify(directory: Path) -> Iterator[str]:
 
 
 def _shard_problems(directory: Path, manifest: VectorsManifest, shard: Shard) -> Iterator[str]:
-    for name, sha256 in ((shard.vectors, shard.vectors_sha256), (shard.texts, shard.texts_sha256)):
+    for name, sha256 in shard.checksums.items():
         path = directory / name
         if not path.is_file():
             yield f"{name}: is missing"
@@ -56,6 +56,8 @@ def _shard_problems(directory: Path, manifest: VectorsManifest, shard: Shard) ->
             yield from _number_problems(read_stored(directory, manifest, shard), manifest, shard)
         if (directory / shard.texts).is_file():
             read_texts(directory, shard)
+        if shard.words is not None and (directory / shard.words).is_file():
+            read_words(directory, shard)
     except InputError as error:
         yield str(error)
 

@@ -37,6 +37,8 @@ __all__ = [
     "write_hashed",
 ]
 
+_UNLESS_SAID = {"lexical": False}  # of settings that are kept only where they are something else
+
 
 @dataclass(frozen=True)
 class TextShard:
@@ -69,6 +71,7 @@ class Record:
     model_dimension: int
     max_tokens: int | None
     precision: str
+    words_sha256: str | None = None
 
 
 class Work:
@@ -96,6 +99,9 @@ class Work:
 
     def texts_file(self, number: int) -> Path:
         return self.vectors / f"shard-{number:05d}.parquet"
+
+    def words_file(self, number: int) -> Path:
+        return self.vectors / f"shard-{number:05d}.words.parquet"
 
     # -- what is known of the run
 
@@ -161,7 +167,10 @@ class Work:
             )
 
     def write_record(self, number: int, record: Record) -> None:
-        write_text_atomic(self._record_file(number), json.dumps(asdict(record)) + "\n")
+        content = asdict(record)
+        if record.words_sha256 is None:
+            del content["words_sha256"]
+        write_text_atomic(self._record_file(number), json.dumps(content) + "\n")
 
     def forget(self, number: int) -> None:
         """Let a shard be done again."""
@@ -169,19 +178,22 @@ class Work:
 
     def shard(self, number: int, record: Record) -> Shard:
         names = self.vectors_file(number).name, self.texts_file(number).name
-        return Shard(*names, record.count, record.vectors_sha256, record.texts_sha256)
+        words = None if record.words_sha256 is None else self.words_file(number).name
+        sums = record.vectors_sha256, record.texts_sha256
+        return Shard(*names, record.count, *sums, words, record.words_sha256)
 
     def texts_are_whole(self, texts: Texts) -> bool:
         """Whether every shard's texts are as they were written. Reads them all."""
         return all(_is(self.texts_file(number), shard.sha256) for number, shard in enumerate(texts.shards))
 
     def is_done(self, number: int, texts: TextShard) -> bool:
-        """Whether a shard's vectors are there, of these texts, and as they were written. Reads them."""
+        """Whether a shard's vectors (and words) are there, of these texts, and as written. Reads them."""
         record = self.record(number)
         return (
             record is not None
             and record.texts_sha256 == texts.sha256
             and _is(self.vectors_file(number), record.vectors_sha256)
+            and (record.words_sha256 is None or _is(self.words_file(number), record.words_sha256))
         )
 
     def _record_file(self, number: int) -> Path:
@@ -270,6 +282,7 @@ def sources_of(settings: dict[str, Any]) -> tuple[Source, ...]:
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between the settings of two runs, with both values."""
+    before, now = ({**_UNLESS_SAID, **settings} for settings in (before, now))
     changed = [
         f"{name} {_shown(before.get(name))}, now {_shown(now.get(name))}"
         for name in now
