@@ -148,9 +148,41 @@ def test_a_mode_that_the_index_lacks_is_refused_with_the_way_to_it(vectors, tmp_
 def test_words_are_not_read_from_vectors_that_are_cut_or_binary(tmp_path):
     for name, settings in (("cut", {"dimensions": 8}), ("bits", {"dtype": "binary"})):
         vectors = vectors_of(TEXTS, tmp_path / name, **settings)
-        with pytest.raises(ConfigError, match="words are read from whole ones"):
+        with pytest.raises(ConfigError, match=r"words are read from whole ones.*llara encode --lexical"):
             build_index(vectors, tmp_path / "index", words=["lexical"])
         assert not (tmp_path / "index").exists()
+
+
+def moved_away(vectors):
+    """Let the model that made the vectors be gone."""
+    content = json.loads((vectors / "manifest.json").read_text())
+    (vectors / "manifest.json").write_text(json.dumps({**content, "model": "/moved/away"}))
+    return vectors
+
+
+@pytest.mark.parametrize("settings", [{}, {"dimensions": 8}, {"dtype": "binary"}])
+def test_an_index_of_stored_words_finds_the_same_and_needs_no_model(tmp_path, monkeypatch, settings):
+    plain, later = (vectors_of(rows, tmp_path / f"plain{len(rows)}", shard_size=2) for rows in (TEXTS, LATER))
+    index = build_index(plain, tmp_path / "index", words=["lexical"])
+    add_to_index(index, later)
+    stored, stored_later = (
+        moved_away(vectors_of(rows, tmp_path / f"{len(rows)}", shard_size=2, lexical=True, **settings))
+        for rows in (TEXTS, LATER)
+    )
+    monkeypatch.setattr(WordHead, "of", lambda *_, **__: pytest.fail("the model's output head was read"))
+    other = build_index(stored, tmp_path / "other", words=["lexical"])
+    add_to_index(other, stored_later)
+    made, read = (Searcher.open(each, MINI).search(QUERIES, mode="lexical") for each in (index, other))
+    assert [scores(hits) for hits in read] == [scores(hits) for hits in made]
+    assert made[0]
+
+
+def test_stored_words_that_are_damaged_make_no_index(tmp_path):
+    vectors = vectors_of(TEXTS, tmp_path / "stored", lexical=True)
+    (vectors / "shard-00000.words.parquet").unlink()
+    with pytest.raises(InputError, match=r"shard-00000\.words\.parquet is missing.*--resume"):
+        build_index(vectors, tmp_path / "index", words=["lexical"])
+    assert not (tmp_path / "index").exists()
 
 
 def test_how_rare_a_word_is_does_not_count_what_was_deleted_or_replaced(index, vectors, tmp_path):

@@ -47,13 +47,13 @@ def build_index(
             read from the environment variable MILVUS_TOKEN.
         collection: the collection's name in Milvus; by default made of the name of ``out``.
         words: what else to search by: ``bm25``, and ``lexical``, the words that the vectors hold; of faiss.
-        model: where the model that made the vectors is now, whose output head ``lexical`` needs; by default
-            where it was.
+        model: where the model that made the vectors is now, whose output head ``lexical`` needs if the
+            vectors were encoded without it; by default where it was.
 
     Raises:
         ConfigError: there is no such kind, or its settings do not fit.
         InputError: ``vectors`` is not a complete vectors directory of documents.
-        ModelError: ``lexical`` is wanted, and the model is not there or has changed.
+        ModelError: ``lexical`` is to be made, and the model is not there or has changed.
         OutputError: ``out`` or the collection exists (without ``overwrite``) or is being updated, or cannot
             be written.
     """

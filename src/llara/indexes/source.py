@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llara.errors import InputError
-from llara.vectors import Shard, VectorsManifest, read_texts, read_vectors
+from llara.vectors import Shard, VectorsManifest, read_texts, read_vectors, read_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +89,25 @@ class VectorSource:
         """
         for shard in self.manifest.shards:
             yield read_texts(self.directory, shard)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether every document has its lexical vector beside its vector."""
+        return all(shard.words is not None for shard in self.manifest.shards)
+
+    def words(self, most: int) -> Iterator[dict[str, float]]:
+        """The lexical vectors of all documents in order; Python's objects are made for ``most`` at a time.
+
+        Raises:
+            InputError: a shard is missing or damaged, or has none.
+        """
+        for shard in self.manifest.shards:
+            table = read_words(self.directory, shard)
+            for start in range(0, len(table), most):
+                part = table.slice(start, most)
+                rows = (part.column(name).to_pylist() for name in ("terms", "weights"))
+                for terms, weights in zip(*rows, strict=True):
+                    yield dict(zip(terms, weights, strict=True))
 
     def batches(self, most: int) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """Vectors float32 [n, D] with their texts, at most ``most`` at a time.

@@ -37,7 +37,7 @@ def build(
 
     Raises:
         InputError: a shard is damaged, or an id occurs twice.
-        ModelError: lexical vectors are wanted, and the model is not there or has changed.
+        ModelError: lexical vectors are to be made, and the model is not there or has changed.
         OutputError: the disk is full or read-only.
     """
     files = KINDS[manifest.kind][0].create(directory, source, settings, 1)

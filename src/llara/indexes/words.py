@@ -1,7 +1,7 @@
 """The words of an index's documents, beside their vectors: what BM25 and lexical search read.
 
-Lexical vectors are made of what is there: the documents' texts and vectors, and the model's output head. No
-text is encoded again.
+Lexical vectors are those that ``llara encode --lexical`` wrote, or are made of what is there: the documents'
+texts and vectors, and the model's output head. No text is encoded again.
 """
 
 from __future__ import annotations
@@ -37,21 +37,26 @@ def check_words(words: Sequence[Words], source: VectorSource, model: str | None 
         model: where the model that made the vectors is now; by default where it was.
 
     Raises:
-        ConfigError: there is no such kind, or the vectors are cut or binary, and hold no words.
-        ModelError: lexical vectors are wanted, and the model is not there or has changed.
+        ConfigError: there is no such kind, or the vectors are cut or binary, and none were stored with them.
+        ModelError: lexical vectors are to be made, and the model is not there or has changed.
     """
-    made = source.manifest
     for name in words:
         if name not in get_args(Words):
             raise ConfigError(f"words are {name!r}, expected {' or '.join(get_args(Words))}")
-    if "lexical" in words and (made.dimension != made.model_dimension or made.dtype == "binary"):
+    if "lexical" in words and not source.has_words:
+        _check_makeable(source, model)
+
+
+def _check_makeable(source: VectorSource, model: str | None) -> None:
+    """Whether lexical vectors can be made of the vectors themselves."""
+    made = source.manifest
+    if made.dimension != made.model_dimension or made.dtype == "binary":
         raise ConfigError(
             f"{source.directory} holds {made.dtype} vectors of {made.dimension} of the model's "
-            f"{made.model_dimension} numbers, and words are read from whole ones; encode without "
-            "--dimensions and --dtype binary, or build the index without --lexical"
+            f"{made.model_dimension} numbers, and words are read from whole ones; encode the documents with "
+            "llara encode --lexical, which reads them before it cuts, or build the index without --lexical"
         )
-    if "lexical" in words:
-        same_model(str(source.directory), made.model, made.fingerprint, model)
+    same_model(str(source.directory), made.model, made.fingerprint, model)
 
 
 def write_words(
@@ -61,7 +66,7 @@ def write_words(
 
     Raises:
         InputError: a shard is damaged, or the documents hold not one word.
-        ModelError: lexical vectors are wanted, and the model is not where it was.
+        ModelError: lexical vectors are to be made, and the model is not where it was.
         OutputError: the disk is full or read-only.
     """
     files: dict[str, str] = {}
@@ -133,6 +138,8 @@ def _postings(name: Words, source: VectorSource, model: str | None) -> Postings:
     separator = source.manifest.title_separator
     if name == "bm25":
         return count_words(text for table in source.texts() for text in _texts(table, separator))
+    if source.has_words:
+        return Postings.build(source.words(_TEXTS_AT_ONCE))
     return Postings.build(_lexical(source, separator, model or source.manifest.model))
 
 
