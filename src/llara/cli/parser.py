@@ -240,7 +240,9 @@ def _index(subparsers: Any) -> None:
         help="also index how strongly each document's vector holds its words, for --mode lexical",
     )
     parser.add_argument(
-        "--model", metavar="MODEL", help="where the model that made the vectors is now, for --lexical"
+        "--model",
+        metavar="MODEL",
+        help="where the model that made the vectors is now, for --lexical of vectors encoded without it",
     )
     parser.add_argument("--index", type=Path, metavar="DIR", help="the index that --add or --delete changes")
     changed = parser.add_mutually_exclusive_group()
