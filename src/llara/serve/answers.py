@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from pydantic import TypeAdapter, ValidationError
 
 from llara.serve.errors import ApiError, from_validation
+from llara.serve.shape import check_shape
 from llara.unicode import sayable
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ def engine_of(request: Request) -> Engine:
     return engine
 
 
-async def read_body(request: Request, adapter: TypeAdapter[Any]) -> Any:
+async def read_body(request: Request, adapter: TypeAdapter[Any], *, most_items: int = 0) -> Any:
     """The body as the type says.
+
+    Args:
+        most_items: texts, or lists of token ids, that it may list.
 
     Raises:
         ApiError: it is no JSON (400, 415), or not as described (400, 413).
@@ -41,7 +45,12 @@ async def read_body(request: Request, adapter: TypeAdapter[Any]) -> Any:
     body = await request.body()
     if len(body) <= _SMALL_BYTES:
         return _parse(adapter, body)
-    return await engine_of(request).in_thread(_parse, adapter, body)
+    return await engine_of(request).in_thread(_parse_large, adapter, body, most_items)
+
+
+def _parse_large(adapter: TypeAdapter[Any], body: bytes, most_items: int) -> Any:
+    check_shape(body, most_items)
+    return _parse(adapter, body)
 
 
 def _parse(adapter: TypeAdapter[Any], body: bytes) -> Any:

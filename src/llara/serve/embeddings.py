@@ -47,7 +47,8 @@ async def get_model(request: Request, model: str) -> Response:
 )
 async def create_embeddings(request: Request) -> Response:
     engine = engine_of(request)
-    body = await read_body(request, request.app.state.requests.embeddings)
+    most = engine.settings.limits.inputs
+    body = await read_body(request, request.app.state.requests.embeddings, most_items=most)
     name = body.model or engine.name
     texts = await _texts(engine, body.input)
     vectors_ND, num_tokens = await engine.embed(texts, _role(body, name))
