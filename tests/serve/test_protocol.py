@@ -8,16 +8,20 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from llara.serve import server as serving
+from llara.serve.admission import Admission
+from llara.serve.gate import Gate
+from llara.serve.metrics import Metrics
 from llara.serve.protocol import patient_protocol
-from llara.serve.settings import Limits
+from llara.serve.settings import Limits, ServeSettings
 
 LARGE = 24 * 2**20
 
@@ -29,23 +33,25 @@ async def answer_much_or_refuse(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"x" * size})
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[tuple[str, int]]:
+@contextmanager
+def running(app: Any, limits: Limits) -> Iterator[tuple[str, int]]:
+    """The address of a server with that application."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        answer_much_or_refuse,
-        http=patient_protocol(Limits(write_seconds=0.4)),
-        lifespan="off",
-        log_config=None,
-    )
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+    config = uvicorn.Config(app, http=patient_protocol(limits), lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    while not running.started:
+    while not server.started:
         time.sleep(0.01)
     yield listening.getsockname()
-    running.should_exit = True
+    server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    with running(answer_much_or_refuse, Limits(write_seconds=0.4)) as found:
+        yield found
 
 
 def connect(address: tuple[str, int], request: bytes) -> socket.socket:
@@ -76,6 +82,44 @@ def test_a_client_that_takes_nothing_is_let_go(address):
             while data := connection.recv(2**20):
                 size += len(data)
         assert size < LARGE
+
+
+def test_a_client_that_takes_a_little_now_and_then_is_let_go(monkeypatch):
+    protocol: Any = object.__new__(patient_protocol(Limits(write_seconds=10)))
+    left, aborted, timers, now = 2**20, [], [], 0.0
+    transport = SimpleNamespace(get_write_buffer_size=lambda: left, abort=lambda: aborted.append(now))
+    monkeypatch.setattr(protocol, "transport", transport, raising=False)
+    protocol.flow = FlowControl(cast("Any", transport))
+    protocol.loop = SimpleNamespace(
+        time=lambda: now, call_later=lambda seconds, *call: timers.append((seconds, *call))
+    )
+    protocol.pause_writing()
+    for taken in (300_000, 40_000, 140_000):  # on average enough, till it is not
+        assert not aborted
+        seconds, check, *arguments = timers.pop()
+        left, now = left - taken, now + seconds
+        check(*arguments)
+    assert aborted == [30.0]
+    assert not timers
+
+
+@pytest.mark.parametrize("method", [b"POST /", b"GET /documents/a"])
+def test_an_answer_that_was_not_taken_yet_counts_as_one_under_way(method):
+    async def answer_much(_: Any, __: Any, send: Any) -> None:
+        await answer_much_or_refuse({"method": "GET"}, __, send)
+
+    limits = Limits(client_requests=1)
+    settings, metrics = ServeSettings(model="m", limits=limits), Metrics()
+    gate = Gate(answer_much, settings, metrics, Admission(limits, metrics))
+    request = method + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with running(gate, limits) as address, connect(address, request) as first:
+        assert first.recv(12) == b"HTTP/1.1 200"
+        with connect(address, request) as second:
+            assert second.recv(12) == b"HTTP/1.1 429"
+        while first.recv(2**20):
+            pass
+        with connect(address, request) as third:
+            assert third.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_broken_body_behind_its_answer_ends_the_connection_and_leaves_no_traceback(address, caplog):

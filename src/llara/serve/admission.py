@@ -16,10 +16,10 @@ _SHARE = 4  # of all bodies' bytes one client may have one part in so many
 
 
 class Admission:
-    """Counts requests with a body; used in the event loop alone.
+    """Counts requests with a body, and those for documents; used in the event loop alone.
 
     Attributes:
-        in_flight: requests let in and not yet answered.
+        in_flight: requests let in, whose clients have not taken all of the answer yet.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:

@@ -15,6 +15,7 @@ from llara.serve.errors import ApiError, unexpected
 from llara.serve.intake import App, ClientLeftError, Intake, Message, Receive, Send
 from llara.serve.listening import LOGGER
 from llara.serve.metrics import Metrics
+from llara.serve.protocol import TAKEN
 from llara.serve.security import HEADERS, Security
 from llara.serve.settings import ServeSettings
 
@@ -22,6 +23,7 @@ __all__ = ["Gate"]
 
 _CLIENT_LEFT = 499  # nginx's number for it; nobody sees it but the log
 _NO_ROUTE = "-"
+_LARGE = "/documents/"
 
 
 class _Exchange:
@@ -31,6 +33,7 @@ class _Exchange:
         self._send = send
         self.status = 500
         self.started = False
+        self.finished: float | None = None  # when the last of it was sent
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -41,6 +44,8 @@ class _Exchange:
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
         await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.finished = time.perf_counter()
 
     async def fail(self, error: ApiError) -> None:
         """Send an error; too late if the response has begun."""
@@ -81,15 +86,21 @@ class Gate:
             _log_unexpected(error)
             await exchange.fail(unexpected())
         finally:
-            self._note(scope, exchange.status, time.perf_counter() - started)
+            self._note(scope, exchange.status, (exchange.finished or time.perf_counter()) - started)
 
     async def _pass(self, scope: Any, receive: Receive, exchange: _Exchange) -> None:
         client = self._security.client(scope)
-        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        has_body = scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if not has_body and not scope["path"].startswith(_LARGE):
             await self._app(scope, receive, exchange.send)
             return
         with self._admission.request(client):
-            await self._intake(scope, receive, exchange.send, client)
+            if has_body:
+                await self._intake(scope, receive, exchange.send, client)
+            else:
+                await self._app(scope, receive, exchange.send)
+            if TAKEN in scope:
+                await scope[TAKEN]()  # till then its answer is in memory
 
     def _note(self, scope: Any, status: int, seconds: float) -> None:
         path = _route(scope)

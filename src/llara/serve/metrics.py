@@ -40,7 +40,9 @@ class Metrics:
             PlatformCollector(registry=self._registry)
         self.requests = self._counter("requests", "Requests answered", "method", "path", "status")
         self.request_seconds = self._histogram("request_seconds", "Time to answer", _SECONDS, "path")
-        self.in_flight = self._gauge("requests_in_flight", "Requests with a body that are being answered")
+        self.in_flight = self._gauge(
+            "requests_in_flight", "Requests with a body, or for a document, under way"
+        )
         self.queue_texts = self._gauge("queue_texts", "Texts that wait for the model")
         self.dropped_texts = self._counter(
             "dropped_texts", "Texts not computed because their client had left"

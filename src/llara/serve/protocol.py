@@ -5,6 +5,7 @@ take its answer, a byte at a time. (Bodies have their time in ``intake``.)
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import h11
@@ -13,8 +14,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from llara.serve.errors import error_body
 from llara.serve.settings import Limits
 
-__all__ = ["patient_protocol"]
+__all__ = ["TAKEN", "patient_protocol"]
 
+TAKEN = "llara.taken"  # in a request's scope: waits until its client has taken what was sent so far
+_LEAST_RATE = 16_384  # bytes of an answer that a client takes in a second, over all its time
 _DRAIN_SECONDS = 0.25  # for a request that was on its way when the service was told to end
 
 
@@ -36,6 +39,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.app = _telling_when_taken(self.app, self.flow.drain)
         if len(self.connections) > self.limits.connections:
             transport.abort()
             return
@@ -83,16 +87,19 @@ class _Protocol(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._reading is None:
-            self._await_reading()
+            self._await_reading(self.loop.time(), 0)
 
-    def _await_reading(self) -> None:
+    def _await_reading(self, since: float, taken: int) -> None:
         left = self.transport.get_write_buffer_size()
-        self._reading = self.loop.call_later(self.limits.write_seconds, self._check_reading, left)
+        self._reading = self.loop.call_later(
+            self.limits.write_seconds, self._check_reading, since, taken, left
+        )
 
-    def _check_reading(self, left: int) -> None:
-        """Go on as long as the client takes some of the answer."""
-        if self.transport.get_write_buffer_size() < left:
-            self._await_reading()
+    def _check_reading(self, since: float, taken: int, left: int) -> None:
+        """Go on as long as the client takes some of the answer, and enough of it in all the time."""
+        more = left - self.transport.get_write_buffer_size()
+        if more > 0 and taken + more >= _LEAST_RATE * (self.loop.time() - since):
+            self._await_reading(since, taken + more)
         else:
             self.transport.abort()
 
@@ -130,3 +137,15 @@ class _Protocol(H11Protocol):
         ):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+
+def _telling_when_taken(app: Any, taken: Callable[[], Awaitable[None]]) -> Any:
+    """The application, with ``taken`` in each request's scope.
+
+    uvicorn's ``send`` returns while the end of an answer, or all of it, is in memory yet.
+    """
+
+    async def told(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, TAKEN: taken}, receive, send)
+
+    return told

@@ -25,14 +25,16 @@ class Limits:
     inputs: int = setting(2_048, "texts of one request for embeddings (413)", at_least=1)
     text_characters: int = setting(100_000, "characters of one text (413)", at_least=1)
     queue_texts: int = setting(8_192, "texts that wait for the model (503)", at_least=1)
-    requests: int = setting(512, "requests with a body at once (503)", at_least=1)
+    requests: int = setting(512, "requests with a body, or for a document, at once (503)", at_least=1)
     client_requests: int = setting(128, "the same of one client: a key, or an address (429)", at_least=1)
     bodies_bytes: int = setting(134_217_728, "bytes of all bodies at once (503)", at_least=1_024)
     connections: int = setting(1_024, "open connections (closed at once)", at_least=1)
     head_seconds: float = setting(10.0, "to send a request's first lines (closed)", at_least=0.1)
     body_seconds: float = setting(30.0, "to send its body (408)", at_least=0.1)
     request_seconds: float = setting(120.0, "to answer it, the queue included (504)", at_least=0.1)
-    write_seconds: float = setting(30.0, "to take some of the answer (closed)", at_least=0.1)
+    write_seconds: float = setting(
+        30.0, "to take some of the answer, and 16 KiB a second of it (closed)", at_least=0.1
+    )
     idle_seconds: float = setting(30.0, "a connection may stay open without a request", at_least=1)
     grace_seconds: float = setting(30.0, "to finish what was accepted when the service is ended", at_least=0)
     wait_ms: float = setting(2.0, "a text waits for others to be computed with", at_least=0, at_most=1_000)
