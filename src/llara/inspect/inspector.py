@@ -21,7 +21,7 @@ from llara.model import load_tokenizer, read_facts, resolve
 from llara.prompts import Prompts, Task
 from llara.search import Searcher
 from llara.terms import Analyzer, unspaced, word_spans, words_of
-from llara.unicode import check_text, check_texts
+from llara.unicode import check_list, check_text
 from llara.words import WordHead
 
 __all__ = ["Inspector"]
@@ -129,11 +129,12 @@ class Inspector:
             document_cut=read_document != document,
         )
 
-    def highlights(self, query_vector: np.ndarray, texts: Sequence[str], *, top: int = 8) -> list[list[Span]]:
+    def highlights(self, query_vector: np.ndarray, texts: Iterable[str], *, top: int = 8) -> list[list[Span]]:
         """Where each text holds the words that a query's vector expects most.
 
         Args:
             query_vector: float32 [D].
+            texts: taken one after the other; what their iterator raises ends it.
             top: different words of a text.
 
         Returns:
@@ -141,12 +142,17 @@ class Inspector:
             function words, are none.
 
         Raises:
-            InputError: ``texts`` is no list, or a member is not a string of Unicode text.
+            InputError: ``texts`` is one string.
         """
-        check_texts(texts)
-        found = [_spans_by_word(text) for text in texts]
-        words = [word for word in dict.fromkeys(w for spans in found for w in spans) if self._analyze(word)]
-        scores = dict(zip(words, self._scores(words, query_vector).tolist(), strict=True))
+        check_list(texts, "texts")
+        found = []
+        scores: dict[str, float] = {}
+        for text in texts:
+            found.append(_spans_by_word(text))
+            new = [word for word in found[-1] if word not in scores]
+            words = [word for word in new if self._analyze(word)]
+            scores |= dict.fromkeys(new, 0.0)
+            scores |= zip(words, self._scores(words, query_vector).tolist(), strict=True)
         strongest = max(scores.values(), default=0.0)
         results = []
         for spans in found:

@@ -98,7 +98,12 @@ def _search(words: Any, top: Any, modes: tuple[str, ...]) -> Any:
         k=(top, Field(10, description="so many documents")),
         mode=(mode, Field("dense", description="how to search; /info lists what this index can do")),
         where=(where | None, Field(None, description='a filter on metadata: year > 2000 and lang == "en"')),
-        highlight=(bool, Field(False, description="say which words carry a hit's similarity")),
+        highlight=(
+            bool,
+            Field(
+                False, description="say which words of its first 10,000 characters carry a hit's similarity"
+            ),
+        ),
     )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import copy
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -22,7 +22,7 @@ from llara.encode import longest_input
 from llara.encoder import Encoder
 from llara.errors import ModelError
 from llara.indexes import StoredIndex
-from llara.inspect import Inspector
+from llara.inspect import Inspector, Span
 from llara.model import fingerprint, load, read_facts
 from llara.search import Hit, Mode, Searcher
 from llara.serve.admission import Admission
@@ -208,24 +208,36 @@ class Engine:
         """Whether this model's prompts are known."""
         return self._model_facts["preset"] is not None
 
-    async def inspect(self, function: Callable[[Inspector], T], *, quick: bool = False) -> T:
+    async def inspect(self, function: Callable[[Inspector], T]) -> T:
         """What ``function(inspector)`` gives, in a thread; texts that it encodes wait in the queue like any.
-
-        Args:
-            quick: it encodes nothing, and does not wait for those that do.
 
         Raises:
             ApiError: this model cannot be looked into.
         """
+        return await self._look(self._inspecting, lambda inspector, _: function(inspector))
+
+    async def highlights(self, vector_D: np.ndarray, texts: Iterable[str]) -> list[list[Span]]:
+        """Where each text holds what a query's vector expects; no text is encoded for it.
+
+        Raises:
+            ApiError: this model cannot be looked into.
+        """
+
+        def run(inspector: Inspector, given_up: threading.Event) -> list[list[Span]]:
+            return inspector.highlights(vector_D, _while_wanted(texts, given_up))
+
+        return await self._look(self._highlighting, run)
+
+    async def _look(self, pool: ThreadPoolExecutor, function: Callable[[Inspector, threading.Event], T]) -> T:
+        """What ``function(inspector, given_up)`` gives; ``given_up`` is set when nobody waits for it."""
         given_up = threading.Event()
 
         def run() -> T:
             self._queued.asked_by.given_up = given_up
-            return function(self._opened_inspector())
+            return function(self._opened_inspector(), given_up)
 
         self._given_up.add(given_up)
         try:
-            pool = self._highlighting if quick else self._inspecting
             return await asyncio.get_running_loop().run_in_executor(pool, run)
         finally:
             given_up.set()
@@ -280,6 +292,13 @@ class Engine:
             "settings": manifest.settings,
             "role": manifest.role,
         }
+
+
+def _while_wanted(texts: Iterable[str], given_up: threading.Event) -> Iterator[str]:
+    for text in texts:
+        if given_up.is_set():
+            raise ApiError(503, "nobody waits for this any more", "ending")
+        yield text
 
 
 def _public_name(source: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 __all__ = [
+    "HIGHLIGHTED_CHARACTERS",
     "DocumentBody",
     "EmbeddingsAnswer",
     "ErrorAnswer",
@@ -18,6 +19,9 @@ __all__ = [
     "PairAnswer",
     "SearchAnswer",
 ]
+
+
+HIGHLIGHTED_CHARACTERS = 10_000  # of a title, and of a text
 
 
 class _Answer(BaseModel):
@@ -132,7 +136,8 @@ class _Hit(DocumentBody):
 
 
 class SearchAnswer(_Answer):
-    """The best documents. Highlights are start, end (characters) and weight (0 to 1)."""
+    """The best documents. Highlights are start, end (characters) and weight (0 to 1), in the first 10,000
+    characters of a title or text."""
 
     query: str
     mode: str

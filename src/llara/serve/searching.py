@@ -16,7 +16,7 @@ from llara.serve.engine import Engine
 from llara.serve.errors import ApiError
 from llara.serve.openapi import responses, takes
 from llara.serve.paths import WHOLE
-from llara.serve.schemas import DocumentBody, SearchAnswer
+from llara.serve.schemas import HIGHLIGHTED_CHARACTERS, DocumentBody, SearchAnswer
 
 __all__ = ["document_of", "router"]
 
@@ -71,12 +71,11 @@ async def document_of(engine: Engine, id_: str) -> Any:
 async def _highlights(
     engine: Engine, query: str, vector_1D: np.ndarray | None, hits: Sequence[Hit]
 ) -> list[dict[str, Any]]:
-    """For each hit, the spans of its title and of its text that hold what the query's vector expects."""
+    """For each hit, the spans at the beginning of title and text that the query's vector expects."""
     assert engine.searcher is not None
     if vector_1D is None:
         vector_1D, _ = await engine.embed([query], engine.searcher.query_role)
-    vector_D = vector_1D[0]
-    texts = [text for hit in hits for text in (hit.title, hit.text)]
-    spans = await engine.inspect(lambda inspector: inspector.highlights(vector_D, texts), quick=True)
+    texts = [text[:HIGHLIGHTED_CHARACTERS] for hit in hits for text in (hit.title, hit.text)]
+    spans = await engine.highlights(vector_1D[0], texts)
     rows = [[[span.start, span.end, span.weight] for span in each] for each in spans]
     return [{"title": rows[2 * i], "text": rows[2 * i + 1]} for i in range(len(hits))]
