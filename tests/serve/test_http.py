@@ -76,6 +76,15 @@ def test_token_ids_are_read_by_the_models_own_tokenizer(gpt, model):
     np.testing.assert_allclose(vectors_of(one), expected[1:], atol=2e-6)
 
 
+def test_token_ids_of_a_text_that_is_too_long_are_refused_as_it_is(client, model):
+    known = range(len(model.tokenizer))
+    longest = max(known, key=lambda id_: len(model.tokenizer.decode([id_], skip_special_tokens=True)))
+    for input_ in ([longest] * 20_000, [[5], [longest] * 20_000]):
+        answer = client.post("/v1/embeddings", json={"input": input_})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    assert client.post("/v1/embeddings", json={"input": [longest] * 100}).status_code == 200
+
+
 def test_ids_of_another_tokenizer_are_refused(gpt):
     with pytest.raises(
         openai.BadRequestError, match=r"input\.1\.0: Input should be less than or equal to 8191"

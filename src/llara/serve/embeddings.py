@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from llara.serve.errors import ApiError
 from llara.serve.openapi import responses, takes
 from llara.serve.paths import WHOLE
 from llara.serve.schemas import EmbeddingsAnswer, Model, ModelList
+from llara.serve.tokens import Tokens
 
 if TYPE_CHECKING:
     from llara.vectors import Role
@@ -66,7 +68,18 @@ async def _texts(engine: Engine, given: Any) -> list[str]:
     if isinstance(given[0], str):
         return cast("list[str]", given)
     lists = [given] if isinstance(given[0], int) else given
-    return await engine.in_thread(lambda: [engine.tokens.text_of(ids) for ids in lists])
+    most = engine.settings.limits.text_characters
+    return await engine.in_thread(lambda: [_text_of(engine.tokens, ids, most) for ids in lists])
+
+
+def _text_of(tokens: Tokens, ids: Sequence[int], most_characters: int) -> str:
+    """The text of token ids, each of which may be a long word."""
+    text = tokens.text_of(ids)
+    if len(text) > most_characters:
+        raise ApiError(
+            413, f"input: token ids stand for a text of over {most_characters} characters", "too_large"
+        )
+    return text
 
 
 def _role(body: Any, name: str) -> Role:
