@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from llara.serve.admission import Admission
+from llara.serve.errors import ApiError
 from llara.serve.gate import Gate
 from llara.serve.metrics import Metrics
 from llara.serve.settings import Limits, ServeSettings
@@ -316,3 +317,20 @@ def test_every_error_has_the_shape_of_openais():
         }
     }
     assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_answers_of_all_clients_have_a_size_together_and_one_may_be_larger():
+    limits = Limits(answers_bytes=1_000_000)
+    admission = Admission(limits, Metrics())
+    with admission.answer("one") as hold:
+        hold(2_000_000)
+        with admission.answer("other") as hold_other, pytest.raises(ApiError) as refused:
+            hold_other(100_000)
+        assert refused.value.status == 503
+        with admission.answer("other") as hold_other:
+            hold_other(10_000)
+        with admission.answer("one") as hold_more, pytest.raises(ApiError) as refused:
+            hold_more(100_000)
+        assert refused.value.status == 429
+    with admission.answer("other") as hold_other:
+        hold_other(100_000)

@@ -122,6 +122,26 @@ def test_an_answer_that_was_not_taken_yet_counts_as_one_under_way(method):
             assert third.recv(12) == b"HTTP/1.1 200"
 
 
+def test_answers_that_were_not_taken_yet_have_a_size_together():
+    async def answer_much(_: Any, __: Any, send: Any) -> None:
+        await answer_much_or_refuse({"method": "GET"}, __, send)
+
+    limits = Limits(answers_bytes=4 * LARGE)
+    settings, metrics = ServeSettings(model="m", limits=limits), Metrics()
+    gate = Gate(answer_much, settings, metrics, Admission(limits, metrics))
+    request = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with running(gate, limits) as address, connect(address, request) as first:
+        assert first.recv(12) == b"HTTP/1.1 200"
+        with connect(address, request) as second:
+            answer = second.makefile("rb").read()
+            assert answer.startswith(b"HTTP/1.1 429")
+            assert b"has not taken answers" in answer
+        while first.recv(2**20):
+            pass
+        with connect(address, request) as third:
+            assert third.recv(12) == b"HTTP/1.1 200"
+
+
 def test_a_broken_body_behind_its_answer_ends_the_connection_and_leaves_no_traceback(address, caplog):
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     with caplog.at_level(logging.WARNING), connect(address, head) as connection:

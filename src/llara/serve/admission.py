@@ -12,7 +12,8 @@ from llara.serve.settings import Limits
 
 __all__ = ["Admission"]
 
-_SHARE = 4  # of all bodies' bytes one client may have one part in so many
+_SHARE = 4  # of all bodies' bytes, and of all answers', one client may have one part in so many
+_SMALL_BYTES = 65_536  # of an answer: as much of any may wait in its connection
 
 
 class Admission:
@@ -26,6 +27,7 @@ class Admission:
         self._limits, self._metrics = limits, metrics
         self._of_client: Counter[str] = Counter()
         self._bytes_of: Counter[str] = Counter()
+        self._untaken_of: Counter[str] = Counter()
         self._most_bytes = max(limits.body_bytes, limits.bodies_bytes // _SHARE)
         self.in_flight = 0
 
@@ -73,6 +75,34 @@ class Admission:
             self._bytes_of[client] -= size
             if not self._bytes_of[client]:
                 del self._bytes_of[client]
+
+    @contextmanager
+    def answer(self, client: str) -> Iterator[Callable[[int], None]]:
+        """Account for an answer till its client has taken it; it yields ``hold(num_bytes)``, called once.
+
+        ``hold`` raises ApiError: this client has not taken others that are too large together (429), or
+        everybody has not (503). Small answers always go out, and so does the only one that is not taken.
+        """
+        size = 0
+
+        def hold(num_bytes: int) -> None:
+            nonlocal size
+            if num_bytes <= _SMALL_BYTES:
+                return
+            most, of_client = self._limits.answers_bytes, self._untaken_of[client]
+            if of_client and of_client + num_bytes > most // _SHARE:
+                raise _too_many(f"this client has not taken answers of {most // _SHARE} bytes")
+            if of_client < self._untaken_of.total() and self._untaken_of.total() + num_bytes > most:
+                raise _busy("too many large answers are waiting to be taken")
+            self._untaken_of[client] += num_bytes
+            size = num_bytes
+
+        try:
+            yield hold
+        finally:
+            self._untaken_of[client] -= size
+            if not self._untaken_of[client]:
+                del self._untaken_of[client]
 
     def _change(self, by: int) -> None:
         self.in_flight += by

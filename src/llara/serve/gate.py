@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from llara.serve.admission import Admission
@@ -16,7 +17,7 @@ from llara.serve.intake import App, ClientLeftError, Intake, Message, Receive, S
 from llara.serve.listening import LOGGER
 from llara.serve.metrics import Metrics
 from llara.serve.protocol import TAKEN
-from llara.serve.security import HEADERS, Security
+from llara.serve.security import HEADERS, Security, header
 from llara.serve.settings import ServeSettings
 
 __all__ = ["Gate"]
@@ -27,15 +28,32 @@ _LARGE = "/documents/"
 
 
 class _Exchange:
-    """One response on its way: its status, and whether it has begun."""
+    """One response on its way: its status, and whether it has begun.
+
+    Attributes:
+        hold: told the size of a response before it is sent; the ApiError that it raises is sent instead.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 500
         self.started = False
         self.finished: float | None = None  # when the last of it was sent
+        self.hold: Callable[[int], None] = lambda _: None
+        self._refused = False
 
     async def send(self, message: Message) -> None:
+        """Send a part of the response, or in its place that it is too much."""
+        if message["type"] == "http.response.start":
+            try:
+                self.hold(int(header(message, b"content-length") or 0))
+            except ApiError as error:
+                self._refused = True
+                await self.fail(error)
+        if not self._refused:
+            await self._pass_on(message)
+
+    async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
@@ -54,8 +72,9 @@ class _Exchange:
         body = error.body
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+        start = {"type": "http.response.start", "status": error.status, "headers": headers}
+        await self._pass_on(start)
+        await self._pass_on({"type": "http.response.body", "body": body})
 
 
 class Gate:
@@ -94,7 +113,7 @@ class Gate:
         if not has_body and not scope["path"].startswith(_LARGE):
             await self._app(scope, receive, exchange.send)
             return
-        with self._admission.request(client):
+        with self._admission.request(client), self._admission.answer(client) as exchange.hold:
             if has_body:
                 await self._intake(scope, receive, exchange.send, client)
             else:
