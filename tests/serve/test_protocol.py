@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -140,6 +140,22 @@ def test_answers_that_were_not_taken_yet_have_a_size_together():
             pass
         with connect(address, request) as third:
             assert third.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_new_connection_takes_the_place_of_one_that_asks_nothing():
+    ask = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    with running(answer_much_or_refuse, Limits(connections=3)) as address, ExitStack() as stack:
+        answered = stack.enter_context(connect(address, b"POST" + ask[3:]))
+        assert answered.recv(1_000).startswith(b"HTTP/1.1 401")
+        idle = [stack.enter_context(connect(address, b"GET / HT")) for _ in range(2)]
+        for closed in (*idle, answered):
+            asking = stack.enter_context(connect(address, ask))  # and does not take its answer
+            assert asking.recv(12) == b"HTTP/1.1 200"
+            with suppress(ConnectionResetError):
+                while closed.recv(1_000):
+                    pass
+        with connect(address, b"") as refused, suppress(ConnectionResetError):  # nobody is idle any more
+            assert refused.recv(12) == b""
 
 
 def test_a_broken_body_behind_its_answer_ends_the_connection_and_leaves_no_traceback(address, caplog):

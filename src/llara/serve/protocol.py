@@ -36,14 +36,31 @@ class _Protocol(H11Protocol):
     _sending: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
     _draining = False
+    _idle_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app = _telling_when_taken(self.app, self.flow.drain)
-        if len(self.connections) > self.limits.connections:
+        self._idle_since = self.loop.time()
+        if len(self.connections) > self.limits.connections and not self._take_anothers_place():
             transport.abort()
             return
         self._await_request()
+
+    def _take_anothers_place(self) -> bool:
+        """Close the connection that longest asked for nothing: first one that never did."""
+        others = [other for other in self.connections if isinstance(other, _Protocol) and other is not self]
+        idle = [other for other in others if other._asks_nothing()]
+        if not idle:
+            return False
+        min(idle, key=lambda other: (other.cycle is not None, other._idle_since)).transport.abort()
+        return True
+
+    def _asks_nothing(self) -> bool:
+        """Whether no request is being answered, nor an answer on its way."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        busy = answering or self.transport.get_write_buffer_size() > 0
+        return not busy and not self.transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._sending, self._reading):
@@ -73,6 +90,7 @@ class _Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._idle_since = self.loop.time()
         if self.conn.their_state is h11.SEND_BODY:  # the answer was early: the body was too large
             self._await_request()
 

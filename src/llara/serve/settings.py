@@ -29,7 +29,7 @@ class Limits:
     client_requests: int = setting(128, "the same of one client: a key, or an address (429)", at_least=1)
     bodies_bytes: int = setting(134_217_728, "bytes of all bodies at once (503)", at_least=1_024)
     answers_bytes: int = setting(1_073_741_824, "bytes of answers not yet taken (503)", at_least=1_024)
-    connections: int = setting(1_024, "open connections (closed at once)", at_least=1)
+    connections: int = setting(1_024, "open connections (beyond, the one idle longest is closed)", at_least=1)
     head_seconds: float = setting(10.0, "to send a request's first lines (closed)", at_least=0.1)
     body_seconds: float = setting(30.0, "to send its body (408)", at_least=0.1)
     request_seconds: float = setting(120.0, "to answer it, the queue included (504)", at_least=0.1)
