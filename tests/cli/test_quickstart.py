@@ -3,7 +3,6 @@
 import contextlib
 import html
 import io
-import html
 import json
 import re
 import shutil
