@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from llara.indexes.base import IndexManifest
+from llara.indexes.manifests import write_index_manifest
 from llara.serve.admission import Admission
 from llara.serve.app import create_app
 from llara.serve.metrics import Metrics
@@ -71,3 +73,22 @@ def test_while_the_engine_ends_the_event_loop_goes_on():
 
     asyncio.run(play())
     assert engine.closing.is_set()
+
+
+def test_metrics_tell_that_another_index_stands_where_the_served_one_was(tmp_path):
+    def manifest(build: str) -> IndexManifest:
+        return IndexManifest("faiss", "exact", 4, "m", "f", "document", " ", None, {}, build=build)
+
+    engine = HandEngine()
+    engine.settings = ServeSettings(index=tmp_path)
+    engine.modes = ("dense",)
+    engine.searcher = SimpleNamespace(stored=SimpleNamespace(manifest=manifest("1")))
+
+    async def ask() -> str:
+        transport = httpx.ASGITransport(create_app(engine))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return (await client.get("/metrics")).text
+
+    for build, expected in (("1", "0.0"), ("2", "1.0")):
+        write_index_manifest(tmp_path, manifest(build))
+        assert f"\nllara_index_replaced {expected}\n" in asyncio.run(ask())

@@ -1,9 +1,13 @@
 """Updates are whole or nothing: killed at chosen moments, refused while another runs, seen when done."""
 
+import json
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,7 @@ import pytest
 
 from llara.corpus import Document
 from llara.errors import InputError, OutputError
-from llara.indexes import add_to_index, build_index, delete_from_index, open_index, updates
+from llara.indexes import StoredIndex, add_to_index, build_index, delete_from_index, open_index, updates
 from llara.indexes.documents import Documents
 
 DIMENSION = 16
@@ -49,6 +53,24 @@ add_to_index(Path(index), Path(vectors))
 
 def open_any(path) -> Any:
     return open_index(path)
+
+
+def documents_of(index):
+    (path,) = index.glob("documents-*.sqlite")
+    return path
+
+
+@contextmanager
+def update_under_way(index):
+    """An update that has written some of its changes, and with them the journal that undoes them."""
+    connection = sqlite3.connect(documents_of(index), isolation_level=None)
+    connection.execute("PRAGMA cache_size = 1")  # so that it writes before it commits
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE documents SET text = text || hex(randomblob(2000))")
+    assert (index / f"{documents_of(index).name}-journal").read_bytes()[:1] != b"\0"
+    yield
+    connection.execute("COMMIT")
+    connection.close()
 
 
 def unit(rows):
@@ -144,7 +166,7 @@ def test_many_updates_leave_no_files_of_earlier_ones(vectors, later, tmp_path, k
 def test_two_updates_at_a_time_are_refused_and_readers_are_not(vectors, later, tmp_path):
     index = build_index(vectors, tmp_path / "index")
     before = state(index)
-    with Documents.updating(index / "documents.sqlite") as documents:
+    with Documents.updating(documents_of(index)) as documents:
         documents.delete(["d7"])
         with pytest.raises(OutputError, match="is being updated or searched by another process"):
             add_to_index(index, later)
@@ -204,9 +226,81 @@ def test_an_index_is_not_updated_while_it_is_built_anew(vectors, later, tmp_path
     assert len(open_index(index)) == 540
 
 
+def test_who_has_an_index_open_that_was_built_anew_goes_on_with_it_and_leaves_the_new_one_alone(
+    vectors, later, tmp_path
+):
+    index = build_index(vectors, tmp_path / "index")
+    opened = open_any(index)
+    before = opened.search(STORED[:3], 500)
+    build_index(later, index, overwrite=True)
+    with update_under_way(index):
+        assert opened.search(STORED[:3], 500) == before
+    assert opened.search(STORED[:3], 500) == before
+    assert len(opened) == 500
+    assert len(open_index(index)) == 90
+    with sqlite3.connect(documents_of(index)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT min(length(text)) FROM documents").fetchone() == (4003,)
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_a_copy_of_an_index_that_takes_its_place_is_searched(vectors, later, tmp_path, kind):
+    index = build_index(vectors, tmp_path / "index", kind=kind)
+    opened = open_any(index)
+    opened.search(STORED[:1], 500, where="year >= 440")
+    copy = Path(shutil.copytree(index, tmp_path / "copy"))
+    add_to_index(index, later)
+    assert len(opened) == 540
+    delete_from_index(copy, [f"d{n}" for n in range(400)])
+    index.rename(tmp_path / "old")
+    assert len(opened) == 540  # nothing stands there; nobody has replaced it
+    copy.rename(index)
+    with pytest.raises(InputError, match="was replaced just now; try again"):
+        opened._last.documents.get([0])
+    assert len(opened) == 100
+    assert {hit.document.text for hit in opened.search(ADDED, 500, where="year >= 440")[0]} == {"old"}
+    assert opened.search(STORED[:3], 500) == open_index(index).search(STORED[:3], 500)
+    add_to_index(index, later)
+    assert {hit.document.text for hit in opened.search(ADDED, 1)[0]} == {"new"}
+
+
+def test_another_index_of_before_builds_had_names_that_takes_its_place_is_not_read(vectors, later, tmp_path):
+    indexes = [build_index(vectors, tmp_path / "index"), build_index(later, tmp_path / "other", kind="hnsw")]
+    for index in indexes:
+        manifest = json.loads((index / "manifest.json").read_text())
+        documents_of(index).rename(index / "documents.sqlite")
+        del manifest["build"]
+        (index / "manifest.json").write_text(json.dumps(manifest))
+    index, other = indexes
+    opened = open_any(index)
+    assert len(opened) == 500
+    add_to_index(index, later)
+    assert len(opened) == 540
+    index.rename(tmp_path / "old")
+    other.rename(index)
+    for _ in range(2):
+        with pytest.raises(InputError, match="was replaced by another index; open it again"):
+            opened.search(ADDED, 1)
+    assert len(open_index(index)) == 90
+
+
+def test_an_index_that_is_built_anew_while_it_is_opened_is_opened(vectors, later, tmp_path, monkeypatch):
+    index = build_index(vectors, tmp_path / "index")
+    opening = StoredIndex.open
+
+    def then_replaced(*arguments):
+        monkeypatch.undo()
+        build_index(later, index, overwrite=True)
+        return opening(*arguments)
+
+    monkeypatch.setattr(StoredIndex, "open", then_replaced)
+    assert len(open_index(index)) == 90
+
+
 def test_a_damaged_index_is_built_anew(vectors, tmp_path):
     index = build_index(vectors, tmp_path / "index")
-    (index / "documents.sqlite").write_bytes(b"no database at all")
+    (documents_of(index)).write_bytes(b"no database at all")
     build_index(vectors, index, overwrite=True)
     assert len(open_index(index)) == 500
 
@@ -229,7 +323,7 @@ def test_the_files_of_an_update_that_was_killed_before_it_tidied_up_are_removed_
 def test_an_index_that_is_locked_for_long_is_not_said_to_be_damaged(vectors, tmp_path, monkeypatch):
     index = build_index(vectors, tmp_path / "index")
     monkeypatch.setattr("llara.indexes.documents._SECONDS_TO_WAIT", 0.1)
-    other = sqlite3.connect(index / "documents.sqlite", isolation_level=None)
+    other = sqlite3.connect(documents_of(index), isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(InputError, match="is being updated by another process; try again"):
         open_index(index)
@@ -275,7 +369,7 @@ def test_a_position_whose_document_is_gone_is_an_error_and_not_another_document(
 
 def test_the_documents_are_a_table_that_sqlite_reads(vectors, tmp_path):
     index = build_index(vectors, tmp_path / "index")
-    with sqlite3.connect(index / "documents.sqlite") as connection:
+    with sqlite3.connect(documents_of(index)) as connection:
         query = "SELECT id FROM documents JOIN metadata USING (position) WHERE metadata ->> 'year' > 497"
         assert connection.execute(query).fetchall() == [("d498",), ("d499",)]
     connection.close()

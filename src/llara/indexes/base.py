@@ -45,6 +45,7 @@ class IndexManifest:
     """What an index directory holds and which model its vectors came from; it never changes.
 
     ``uri`` and ``collection`` say where Milvus has it; a ``uri`` of None is Milvus Lite, in the directory.
+    ``build`` is the build's own name, see ``llara.indexes.manifests``.
     """
 
     backend: Backend
@@ -58,6 +59,7 @@ class IndexManifest:
     settings: dict[str, Any]
     uri: str | None = None
     collection: str | None = None
+    build: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

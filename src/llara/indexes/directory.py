@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,17 +12,15 @@ from llara.errors import ConfigError, InputError
 from llara.files import atomic_directory, check_output
 from llara.indexes import stored, updates
 from llara.indexes.base import Backend, Change, Index, IndexManifest, Kind
+from llara.indexes.manifests import is_replaced, read_index_manifest, write_index_manifest
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
 from llara.indexes.stored import KINDS, StoredIndex
 from llara.indexes.words import Words, check_words
 from llara.settings import apply_overrides
 from llara.unicode import check_list
-from llara.vectors import MANIFEST, read_manifest
 
 __all__ = ["add_to_index", "build_index", "delete_from_index", "open_index"]
-
-_FORMAT = "llara-index/2"
 
 
 def build_index(
@@ -86,6 +85,7 @@ def build_index(
         settings=asdict(chosen),
         uri=uri,
         collection=collection,
+        build=secrets.token_hex(8),
     )
     with updates.unchanging(out), atomic_directory(out, overwrite=overwrite) as directory:
         if backend == "milvus":
@@ -94,7 +94,7 @@ def build_index(
                 milvus.release(out)  # what is there and open in this process is replaced
         else:
             updates.build(source, directory, manifest, chosen, words, model)
-        (directory / MANIFEST).write_text(stored.as_json(manifest, _FORMAT), encoding="utf-8")
+        write_index_manifest(directory, manifest)
     return out
 
 
@@ -108,13 +108,18 @@ def open_index(directory: Path, *, settings: Sequence[str] = ()) -> Index:
         InputError: ``directory`` is not a complete index directory.
         ConfigError: a setting is none of this kind's, or belongs to building.
     """
-    manifest = _manifest(directory)
-    found = stored.search_settings(stored.settings_of(manifest, directory), settings)
-    if manifest.backend == "milvus":
-        from llara.indexes.milvus import MilvusIndex
+    while True:
+        manifest = read_index_manifest(directory)
+        found = stored.search_settings(stored.settings_of(manifest, directory), settings)
+        try:
+            if manifest.backend == "milvus":
+                from llara.indexes.milvus import MilvusIndex
 
-        return MilvusIndex.open(directory, manifest, found)
-    return StoredIndex.open(directory, manifest, found)
+                return MilvusIndex.open(directory, manifest, found)
+            return StoredIndex.open(directory, manifest, found)
+        except InputError:
+            if not is_replaced(directory, manifest):  # else it was built anew in between
+                raise
 
 
 def add_to_index(directory: Path, vectors: Path, *, model: str | None = None) -> Change:
@@ -127,7 +132,7 @@ def add_to_index(directory: Path, vectors: Path, *, model: str | None = None) ->
         InputError: either is not a complete directory, or the vectors are another model's.
         OutputError: another update is running, or the disk is full or read-only.
     """
-    manifest = _manifest(directory)
+    manifest = read_index_manifest(directory)
     source = VectorSource(vectors)
     for name, here, there in (
         ("model (its fingerprint is {})", manifest.fingerprint[:12], source.manifest.fingerprint[:12]),
@@ -155,12 +160,12 @@ def delete_from_index(directory: Path, ids: Sequence[str]) -> Change:
         OutputError: another update is running, or the disk is full or read-only.
     """
     check_list(ids, "ids")
-    manifest = _manifest(directory)
+    manifest = read_index_manifest(directory)
     if manifest.backend == "milvus":
         from llara.indexes import milvus
 
         return milvus.delete(directory, manifest, ids)
-    return updates.delete(directory, ids)
+    return updates.delete(directory, manifest, ids)
 
 
 def _chosen(kind: Kind, settings: IndexSettings | Sequence[str] | None) -> IndexSettings:
@@ -175,21 +180,3 @@ def _chosen(kind: Kind, settings: IndexSettings | Sequence[str] | None) -> Index
         return settings
     stored.check_names(expected(), settings)
     return apply_overrides(expected(), settings)
-
-
-def _manifest(directory: Path) -> IndexManifest:
-    content = read_manifest(directory, expected=_FORMAT, made_by="llara index")
-    try:
-        manifest = IndexManifest(**content)
-    except TypeError as error:
-        raise InputError(f"{directory} is damaged: {error}; build it again with llara index") from error
-    for name, value, known in (
-        ("kind", manifest.kind, get_args(Kind)),
-        ("backend", manifest.backend, get_args(Backend)),
-    ):
-        if value not in known:
-            raise InputError(
-                f"{directory} is an index of the {name} {value!r}, expected one of {', '.join(known)}; "
-                "build it again with llara index"
-            )
-    return manifest

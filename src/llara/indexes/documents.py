@@ -62,20 +62,17 @@ class Documents:
         self._path = path
         self._one_at_a_time = threading.RLock()
         with self._reading():
-            # Writable if the disk is: who opens a file that a killed update left must be able to roll it
-            # back.
-            self._connection = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode=rw",
-                uri=True,
-                isolation_level=None,
-                timeout=_SECONDS_TO_WAIT,
-                check_same_thread=False,
-            )
+            self._connection, self._inode = _connect(path)
             self._connection.execute(f"PRAGMA query_only = {'OFF' if writable else 'ON'}")
             (page,), (pages,) = (self._rows(f"PRAGMA {name}")[0] for name in ("page_size", "page_count"))
             if path.stat().st_size < page * pages:
                 raise sqlite3.DatabaseError(f"{path.stat().st_size} bytes, expected {page * pages}")
             self.facts = self._read_facts()
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file stands at the path by now; if none does, this one is read on."""
+        return _inode(self._path) not in (None, self._inode)
 
     def version(self) -> int:
         """A number that another process's update changes."""
@@ -121,7 +118,6 @@ class Documents:
         Raises:
             OutputError: another update is running, or the file cannot be written.
         """
-        found = path.stat().st_ino if path.exists() else None
         documents = cls(path, writable=True)
         connection = documents._connection
         try:
@@ -130,7 +126,7 @@ class Documents:
                 connection.execute("PRAGMA busy_timeout = 0")
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(f"PRAGMA busy_timeout = {1000 * _SECONDS_TO_WAIT}")
-                if path.stat().st_ino != found:
+                if _inode(path) != documents._inode:
                     raise OutputError(f"{path.parent} was built anew just now; run the update again")
                 documents.facts = documents._read_facts()
                 yield documents
@@ -213,6 +209,8 @@ class Documents:
                     f"the filter compares with {len(parameters):,} values and names; SQLite takes"
                     f" {_MOST_PARAMETERS:,}, so ask in parts"
                 )
+            if self.is_replaced:  # SQLite would take an update of the file that is there for one of this
+                raise InputError(f"{self._path.parent} was replaced just now; try again")
             return self._connection.execute(statement, parameters).fetchall()
 
     @contextmanager
@@ -227,6 +225,31 @@ class Documents:
             raise InputError(
                 f"{self._path} is missing or damaged ({error}); build the index again with llara index"
             ) from error
+
+
+def _connect(path: Path) -> tuple[sqlite3.Connection, int | None]:
+    """Open a file; with it what tells it from others that will be at this path."""
+    while True:
+        inode = _inode(path)
+        # Writable if the disk is: who opens a file that a killed update left must be able to roll it back.
+        connection = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=rw",
+            uri=True,
+            isolation_level=None,
+            timeout=_SECONDS_TO_WAIT,
+            check_same_thread=False,
+        )
+        if _inode(path) == inode:
+            return connection, inode
+        connection.close()
+
+
+def _inode(path: Path) -> int | None:
+    """The number of the file at a path; None if there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _insert(connection: sqlite3.Connection, tables: Iterable[pa.Table], start: int) -> None:

@@ -1,16 +1,15 @@
 """Index directories of faiss, opened: the vectors' files and the documents, as the last update left them.
 
-manifest.json      kind and settings, and which model the vectors came from; it never changes
-documents.sqlite   the documents, and which vectors count (``llara.indexes.documents``)
-...                the files of the kind and of the words, named in documents.sqlite
+manifest.json            kind and settings, and which model the vectors came from; it never changes
+documents-BUILD.sqlite   the documents, and which vectors count (``llara.indexes.documents``)
+...                      the files of the kind and of the words, named in that
 """
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from llara.indexes.exact import ExactIndex
 from llara.indexes.flat import BinaryIndex, Sq8Index
 from llara.indexes.hnsw import HnswIndex
 from llara.indexes.ivf import IvfIndex
+from llara.indexes.manifests import documents_path, is_replaced
 from llara.indexes.settings import (
     BinarySettings,
     ExactSettings,
@@ -45,16 +45,7 @@ from llara.indexes.words import Words, best, open_words
 from llara.lexical import WordIndex
 from llara.unicode import check_texts
 
-__all__ = [
-    "DOCUMENTS",
-    "KINDS",
-    "StoredIndex",
-    "as_json",
-    "check_names",
-    "opened",
-    "search_settings",
-    "settings_of",
-]
+__all__ = ["KINDS", "StoredIndex", "check_names", "opened", "search_settings", "settings_of"]
 
 KINDS: dict[Kind, tuple[type[VectorIndex], type[IndexSettings]]] = {
     "exact": (ExactIndex, ExactSettings),
@@ -66,7 +57,6 @@ KINDS: dict[Kind, tuple[type[VectorIndex], type[IndexSettings]]] = {
     "binary": (BinaryIndex, BinarySettings),
 }
 
-DOCUMENTS = "documents.sqlite"
 _FEW = 4096  # so many vectors that a filter lets pass are compared one by one, whatever the kind
 _DOCUMENTS_AT_ONCE = 10_000
 
@@ -77,9 +67,10 @@ class _State:
 
     Attributes:
         live: bool [rows], which positions hold a document still; None if all do.
-        version: of documents.sqlite, see ``Documents.version``.
+        version: of the documents, see ``Documents.version``.
     """
 
+    documents: Documents
     facts: Facts
     index: VectorIndex
     live: np.ndarray | None
@@ -91,7 +82,8 @@ class StoredIndex:
     """An opened index directory: an ``Index``, with positions, vectors and documents for who needs them.
 
     A search sees what updates of other processes have added and deleted before it. A directory that was built
-    anew is another index: who has the old one open goes on with that.
+    anew is another index: who has the old one open goes on with that. A copy of the same build that took its
+    place is opened.
     """
 
     def __init__(self, path: Path, manifest: IndexManifest, settings: IndexSettings) -> None:
@@ -99,10 +91,9 @@ class StoredIndex:
         self.manifest = manifest
         self._settings = settings
         self._device: str | None = None
-        self._documents = Documents(path / DOCUMENTS)
         self._updating = threading.Lock()
-        self._last_filter: tuple[int, str, np.ndarray] | None = None
-        self._last = self._read(None)
+        self._last_filter: tuple[tuple[Documents, int], str, np.ndarray] | None = None
+        self._last = self._opened()
 
     @classmethod
     def open(cls, path: Path, manifest: IndexManifest, settings: IndexSettings) -> StoredIndex:
@@ -130,7 +121,7 @@ class StoredIndex:
 
     def close(self) -> None:
         """Close the file of documents; vectors are unmapped when the last who uses them has ended."""
-        self._documents.close()
+        self._last.documents.close()
 
     def use_device(self, device: str) -> None:
         """Search on a torch device, if this kind can: the exact index."""
@@ -141,17 +132,32 @@ class StoredIndex:
 
     def _state(self) -> _State:
         """What the last update left; read anew where there was one since."""
-        if self._documents.version() != self._last.version:
+        if not self._is_current():
             with self._updating:
-                if self._documents.version() != self._last.version:
-                    self._last = self._read(self._last)
+                if not self._is_current():
+                    replaced = self._last.documents.is_replaced
+                    self._last = self._opened() if replaced else self._read(self._last.documents, self._last)
         return self._last
 
-    def _read(self, last: _State | None) -> _State:
+    def _is_current(self) -> bool:
+        documents = self._last.documents
+        return not documents.is_replaced and documents.version() == self._last.version
+
+    def _opened(self) -> _State:
+        """The state of the documents that are at the path now, which may have been another copy's.
+
+        Those opened before are closed when the last who reads them has ended.
+        """
+        documents = Documents(documents_path(self.path, self.manifest))
+        if is_replaced(self.path, self.manifest):
+            raise InputError(f"{self.path} was replaced by another index; open it again")
+        return self._read(documents, None)
+
+    def _read(self, documents: Documents, last: _State | None) -> _State:
         """The state on disk. An update may remove files between their names and their opening: once more."""
         while True:
-            version = self._documents.version()
-            facts, deleted = self._documents.snapshot()
+            version = documents.version()
+            facts, deleted = documents.snapshot()
             live = None
             if len(deleted):
                 live = np.ones(facts.rows, dtype=bool)
@@ -163,15 +169,17 @@ class StoredIndex:
                         index.use_device(self._device)
                 else:
                     index = last.index
-                return _State(facts, index, live, open_words(self.path, facts.files, live), version)
+                words = open_words(self.path, facts.files, live)
+                return _State(documents, facts, index, live, words, version)
             except InputError:
-                if self._documents.version() == version:
+                if documents.version() == version:
                     raise
 
     def search(self, vectors: np.ndarray, k: int, *, where: str | None = None) -> list[list[Found]]:
         """See ``Index.search``."""
-        scores, positions = self.nearest(vectors, k, where=where)
-        return self._found(list(zip(scores, positions, strict=True)))
+        state = self._state()
+        scores, positions = self._nearest(state, vectors, k, where)
+        return _found(state, list(zip(scores, positions, strict=True)))
 
     @property
     def words(self) -> tuple[Words, ...]:
@@ -195,20 +203,7 @@ class StoredIndex:
                 f"the index {self.path} was built without {words}; build it again with llara index --{words}"
             )
         allowed = self._mask(where, state)
-        return self._found([best(state.words[words].scores(query), k, allowed) for query in queries])
-
-    def _found(self, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[list[Found]]:
-        """The documents at each row's positions with its scores; those deleted since are left out."""
-        wanted = np.unique(np.concatenate([positions for _, positions in rows])) if rows else ()
-        texts = self._documents.get(list(wanted))
-        return [
-            by_score(
-                Found(texts[position], score)
-                for score, position in zip(scores.tolist(), positions.tolist(), strict=True)
-                if position in texts
-            )
-            for scores, positions in rows
-        ]
+        return _found(state, [best(state.words[words].scores(query), k, allowed) for query in queries])
 
     def nearest(
         self, vectors: np.ndarray, k: int, *, where: str | None = None
@@ -218,7 +213,11 @@ class StoredIndex:
 
         Where few documents pass the filter, all of them are compared, whatever the kind.
         """
-        state = self._state()
+        return self._nearest(self._state(), vectors, k, where)
+
+    def _nearest(
+        self, state: _State, vectors: np.ndarray, k: int, where: str | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         queries = check_queries(vectors, state.index.dimension)
         allowed = self._mask(where, state)
         if allowed is not None and np.count_nonzero(allowed) <= _FEW:
@@ -238,7 +237,7 @@ class StoredIndex:
         wanted = list(map(int, positions))
         for start in range(0, len(wanted), _DOCUMENTS_AT_ONCE):
             part = wanted[start : start + _DOCUMENTS_AT_ONCE]
-            found = self._documents.get(part)
+            found = self._state().documents.get(part)
             for position in part:
                 if position not in found:
                     raise InputError(
@@ -248,26 +247,42 @@ class StoredIndex:
 
     def sample(self, count: int) -> list[Document]:
         """Up to ``count`` documents, spread over the index."""
-        spread = np.unique(np.linspace(0, len(self.index) - 1, count).astype(np.int64))
-        return list(self._documents.get(spread.tolist()).values())
+        state = self._state()
+        spread = np.unique(np.linspace(0, len(state.index) - 1, count).astype(np.int64))
+        return list(state.documents.get(spread.tolist()).values())
 
     def positions(self, ids: Iterable[str]) -> dict[str, int]:
         """Where the documents of these ids are; an id that is not there is left out."""
-        return self._documents.positions(ids)
+        return self._state().documents.positions(ids)
 
     def _mask(self, where: str | None, state: _State) -> np.ndarray | None:
         """Which positions may be found, bool [rows]; None if all may. The last filter's is kept."""
         if where is None:
             return state.live
         last = self._last_filter  # once: other threads may be searching with other filters
-        if last is None or last[:2] != (state.version, where):
+        left = (state.documents, state.version)
+        if last is None or last[:2] != (left, where):
             mask = np.zeros(len(state.index), dtype=bool)
-            matching = self._documents.matching(where)
+            matching = state.documents.matching(where)
             mask[matching[matching < len(mask)]] = True  # an update may have come between
             if state.live is not None:
                 mask &= state.live
-            self._last_filter = last = (state.version, where, mask)
+            self._last_filter = last = (left, where, mask)
         return last[2]
+
+
+def _found(state: _State, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[list[Found]]:
+    """The documents at each row's positions with its scores; those deleted since are left out."""
+    wanted = np.unique(np.concatenate([positions for _, positions in rows])) if rows else ()
+    texts = state.documents.get(list(wanted))
+    return [
+        by_score(
+            Found(texts[position], score)
+            for score, position in zip(scores.tolist(), positions.tolist(), strict=True)
+            if position in texts
+        )
+        for scores, positions in rows
+    ]
 
 
 def search_settings(settings: IndexSettings, overrides: Sequence[str]) -> IndexSettings:
@@ -341,8 +356,3 @@ def opened(path: Path, manifest: IndexManifest, settings: IndexSettings, facts: 
         return kind.open(path, facts.files, facts.rows, manifest.dimension, settings)
     except KeyError as error:
         raise InputError(f"{path} is damaged: no file of {error}; build it again with llara index") from error
-
-
-def as_json(manifest: IndexManifest, format_: str) -> str:
-    """The content of manifest.json."""
-    return json.dumps({"format": format_, **asdict(manifest)}, indent=2, ensure_ascii=False) + "\n"

@@ -14,9 +14,10 @@ from llara.errors import InputError, OutputError
 from llara.files import settle
 from llara.indexes.base import Change, Files, IndexManifest
 from llara.indexes.documents import Documents, Facts
+from llara.indexes.manifests import documents_path, read_index_manifest
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
-from llara.indexes.stored import DOCUMENTS, KINDS, opened
+from llara.indexes.stored import KINDS, opened
 from llara.indexes.words import Words, extend_words, write_words
 
 __all__ = ["add", "build", "delete", "unchanging"]
@@ -43,7 +44,7 @@ def build(
     files = KINDS[manifest.kind][0].create(directory, source, settings, 1)
     files |= write_words(directory, source, words, 1, model)
     _settle(directory, files)
-    Documents.create(directory / DOCUMENTS, source.texts(), Facts(source.count, 1, files))
+    Documents.create(documents_path(directory, manifest), source.texts(), Facts(source.count, 1, files))
 
 
 def add(
@@ -60,7 +61,7 @@ def add(
         ConfigError, ModelError: the index has lexical vectors, and these cannot be had.
         OutputError: another update is running, or the disk is full or read-only.
     """
-    with Documents.updating(path / DOCUMENTS) as documents:
+    with Documents.updating(documents_path(path, manifest)) as documents:
         before = documents.facts
         index = opened(path, manifest, settings, before)
         number = before.number + 1
@@ -74,7 +75,7 @@ def add(
     return Change(added=source.count - replaced, replaced=replaced)
 
 
-def delete(path: Path, ids: Sequence[str]) -> Change:
+def delete(path: Path, manifest: IndexManifest, ids: Sequence[str]) -> Change:
     """Remove documents by id. Their vectors stay in the files and are not found any more.
 
     Raises:
@@ -82,7 +83,7 @@ def delete(path: Path, ids: Sequence[str]) -> Change:
         OutputError: another update is running, or the disk is full or read-only.
     """
     wanted = list(dict.fromkeys(ids))
-    with Documents.updating(path / DOCUMENTS) as documents:
+    with Documents.updating(documents_path(path, manifest)) as documents:
         deleted = documents.delete(wanted)
     return Change(deleted=deleted, missing=len(wanted) - deleted)
 
@@ -94,12 +95,10 @@ def unchanging(path: Path) -> Iterator[None]:
     Raises:
         OutputError: an update is running.
     """
-    if not (path / DOCUMENTS).is_file():
-        yield
-        return
     with ExitStack() as stack:
-        with suppress(InputError):  # a damaged one is replaced, too
-            stack.enter_context(Documents.updating(path / DOCUMENTS))
+        with suppress(InputError):  # there is none, or it is damaged or Milvus's
+            documents = documents_path(path, read_index_manifest(path))
+            stack.enter_context(Documents.updating(documents))
         yield
 
 

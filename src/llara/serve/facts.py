@@ -7,7 +7,9 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request, Response
 
 import llara
+from llara.indexes.manifests import is_replaced
 from llara.serve.answers import engine_of, json_response
+from llara.serve.engine import Engine
 from llara.serve.metrics import CONTENT_TYPE
 from llara.serve.openapi import responses
 from llara.serve.schemas import Health, Info
@@ -41,4 +43,11 @@ async def info(request: Request) -> Response:
 @router.get("/metrics", summary="Numbers for Prometheus", responses=_METRICS, response_class=Response)
 async def metrics(request: Request) -> Response:
     engine = engine_of(request)
-    return Response(await engine.in_thread(engine.metrics.exposition), headers={"Content-Type": CONTENT_TYPE})
+    return Response(await engine.in_thread(_numbers, engine), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _numbers(engine: Engine) -> bytes:
+    if engine.searcher is not None and engine.settings.index is not None:
+        replaced = is_replaced(engine.settings.index, engine.searcher.stored.manifest)
+        engine.metrics.index_replaced.set(replaced)
+    return engine.metrics.exposition()

@@ -8,6 +8,7 @@ answers ``/metrics`` adds them up.
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +27,7 @@ __all__ = ["CONTENT_TYPE", "MULTIPROCESS", "Metrics"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_Mode = Literal["livesum", "livemax"]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -46,6 +48,9 @@ class Metrics:
         self.queue_texts = self._gauge("queue_texts", "Texts that wait for the model")
         self.dropped_texts = self._counter(
             "dropped_texts", "Texts not computed because their client had left"
+        )
+        self.index_replaced = self._gauge(
+            "index_replaced", "Whether another index stands where this one was opened", "livemax"
         )
         self.texts = self._counter("texts", "Texts turned into vectors", "role")
         self.tokens = self._counter("tokens", "Tokens of those, prompts included", "role")
@@ -74,5 +79,5 @@ class Metrics:
     def _histogram(self, name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"llara_{name}", about, labels, buckets=buckets, registry=self._registry)
 
-    def _gauge(self, name: str, about: str) -> Gauge:
-        return Gauge(f"llara_{name}", about, registry=self._registry, multiprocess_mode="livesum")
+    def _gauge(self, name: str, about: str, over_processes: _Mode = "livesum") -> Gauge:
+        return Gauge(f"llara_{name}", about, registry=self._registry, multiprocess_mode=over_processes)
