@@ -23,6 +23,8 @@ STRANGE_IDS = [
     "line\nbreak",
     "dot/../dot",
     "trailing/",
+    ".",
+    "..",
 ]
 
 

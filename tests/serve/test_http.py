@@ -203,6 +203,7 @@ def test_every_operation_is_described_with_its_errors(server):
         "GET /v1/models/{model}",
         "POST /v1/embeddings",
         "POST /search",
+        "GET /documents",
         "GET /documents/{id}",
         "POST /inspect",
         "POST /inspect/pair",

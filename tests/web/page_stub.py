@@ -72,6 +72,7 @@ class Faults:
     status: dict[str, tuple[int, dict[str, str], str]] = field(default_factory=dict)
     delay: dict[str, float] = field(default_factory=dict)
     key: str | None = None
+    text_characters: int = 100_000
     modes: tuple[str, ...] = ("dense", "bm25", "hybrid")
     asked: list[tuple[str, str]] = field(default_factory=list)  # (mode, query) of every search
 
@@ -253,7 +254,6 @@ INFO: dict[str, Any] = {
         "settings": {},
         "role": "document",
     },
-    "limits": {"max_k": 100},
 }
 
 
@@ -292,7 +292,9 @@ def build(faults: Faults) -> FastAPI:
 
     @app.get("/info")
     def info() -> dict[str, Any]:
-        return {**INFO, "modes": list(faults.modes), "needs_key": faults.key is not None}
+        limits = {"text_characters": faults.text_characters}
+        facts = {**INFO, "limits": limits}
+        return {**facts, "modes": list(faults.modes), "needs_key": faults.key is not None}
 
     @app.post("/search")
     async def searching(body: dict[str, Any]) -> Any:
@@ -304,13 +306,15 @@ def build(faults: Faults) -> FastAPI:
         hits = search(body["query"], body.get("k", 10), mode)
         return {"query": body["query"], "mode": mode, "took_ms": 2.4, "hits": hits}
 
-    @app.get("/documents/{name:path}")
-    def document(name: str) -> Any:
-        found = [one for one in DOCUMENTS if one["id"] == name]
-        return found[0] if found else refusal(404, f"no document {name!r}")
+    @app.get("/documents")
+    def document(id: str) -> Any:  # noqa: A002 - its name in the query
+        found = [one for one in DOCUMENTS if one["id"] == id]
+        return found[0] if found else refusal(404, f"no document {id!r}")
 
     @app.post("/inspect")
-    def inspecting(body: dict[str, Any]) -> dict[str, Any]:
+    def inspecting(body: dict[str, Any]) -> Any:
+        if len(body["text"]) > faults.text_characters:
+            return refusal(413, "text: too long")
         return inspect(body["text"], body.get("top", 20))
 
     @app.post("/inspect/pair")

@@ -8,7 +8,7 @@ from typing import Any
 
 import page_stub
 import pytest
-from page_visit import Open, Visit
+from page_visit import Open, Served, Visit
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
@@ -146,3 +146,27 @@ def drawn(visit: Visit) -> list[str]:
         for column in range(int(x), int(x) + int(length)):
             rows[int(y)][column] = "1"
     return ["".join(row) for row in rows]
+
+
+def test_of_a_text_that_is_longer_than_the_server_takes_the_beginning_is_looked_into(
+    visit: Open, served: Served
+) -> None:
+    served.faults.text_characters = 40
+    one = visit("?q=file&doc=faq/unicode")
+    for tab, part in (("memory", ".bars"), ("prompt", ".token")):
+        one.tab(tab)
+        assert one.page.locator(f"#panel-body {part}").count() > 0
+        expect(one.page.locator("#panel-body .about").first).to_have_text(
+            re.compile("the first 40 characters")
+        )
+    served.faults.text_characters = 100_000
+    one.page.reload()
+    one.tab("memory")
+    expect(one.page.locator("#panel-body .about").first).to_have_text(re.compile("^Read through"))
+
+
+def test_texts_are_cut_between_characters(visit: Open) -> None:
+    one = visit()
+    script = "async ([text, n]) => (await import('/page/text.js')).firstPoints(text, n)"
+    for text, most in (("🐍🐍a", 2), ("🐍🐍a", 3), ("abc", 2), ("", 1)):
+        assert one.page.evaluate(script, [text, most]) == text[:most]

@@ -47,10 +47,29 @@ async def search(request: Request) -> Response:
 
 
 @router.get(
+    "/documents",
+    summary="A document by its id, whatever that is",
+    responses=responses(DocumentBody, 400, 404),
+    openapi_extra={
+        "parameters": [{"name": "id", "in": "query", "required": True, "schema": {"type": "string"}}]
+    },
+)
+async def get_document_of_any_id(request: Request) -> Response:
+    id_ = request.query_params.get("id")
+    if id_ is None:
+        raise ApiError(400, "say which document: /documents?id=ID, percent-encoded", "invalid_value")
+    return await _document(request, id_)
+
+
+@router.get(
     f"/documents/{{id:{WHOLE}}}", summary="A document by its id", responses=responses(DocumentBody, 404)
 )
 async def get_document(request: Request, id: str) -> Response:  # noqa: A002 - its name in the description
-    document = await document_of(engine_of(request), id)
+    return await _document(request, id)
+
+
+async def _document(request: Request, id_: str) -> Response:
+    document = await document_of(engine_of(request), id_)
     return json_response(
         {"id": document.id, "title": document.title, "text": document.text, "metadata": document.metadata}
     )

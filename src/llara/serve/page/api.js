@@ -122,7 +122,7 @@ export const api = {
   health: () => ask("health"),
   info: () => ask("info"),
   search,
-  document: (id, signal) => once(`documents/${id}`, () => ask(`documents/${encodeURIComponent(id)}`, { signal })),
+  document: (id, signal) => once(`documents/${id}`, () => ask(`documents?id=${encodeURIComponent(id)}`, { signal })),
   inspect: (text, signal) => post("inspect", { text, top: 30 }, signal),
   pair: (query, id, signal) => post("inspect/pair", { query, document_id: id, top: 20 }, signal),
 };

@@ -37,6 +37,7 @@ const panel = new Panel({
   close: closePanel,
   step,
   pick: (tab) => go({ tab }),
+  most: () => info?.limits.text_characters ?? Infinity,
   failed: (error) => (["refused", "broken"].includes(error.kind) ? null : fail(error)), // the panel says these
 });
 

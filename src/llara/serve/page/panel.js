@@ -2,17 +2,20 @@
 
 import { api } from "./api.js";
 import { $, el, prose } from "./dom.js";
-import { t } from "./language.js";
+import { number, t } from "./language.js";
 import { sentence } from "./notice.js";
-import { wholeText } from "./text.js";
+import { firstPoints, wholeText } from "./text.js";
 import { matchView, memoryView, promptView, readView } from "./views.js";
 
 const BESIDE = matchMedia("(min-width: 60rem)"); // narrower, the panel covers the page
 
 export class Panel {
-  /** `close()`, `step(by)` and `pick(tab)` tell the page what its buttons want; `failed(error)` what went wrong. */
-  constructor({ close, step, pick, failed }) {
-    Object.assign(this, { close, step, pick, failed });
+  /**
+   * `close()`, `step(by)` and `pick(tab)` tell the page what its buttons want; `failed(error)` what went wrong.
+   * `most()` is how many characters of a text the server takes.
+   */
+  constructor({ close, step, pick, most, failed }) {
+    Object.assign(this, { close, step, pick, most, failed });
     this.root = $("panel");
     this.running = null;
     BESIDE.addEventListener("change", () => this.cover());
@@ -144,7 +147,10 @@ export class Panel {
       if (!what.query.trim()) return [el("p", { class: "nothing" }, t("noQuery"))];
       return matchView(await api.pair(what.query, what.doc, signal), what.query, doc);
     }
-    const inspection = await api.inspect(wholeText(doc), signal);
-    return tab === "prompt" ? promptView(inspection) : memoryView(inspection, "self");
+    const whole = wholeText(doc);
+    const text = firstPoints(whole, this.most());
+    const cut = text === whole ? [] : [el("p", { class: "about" }, t("sent.cut", { n: number(this.most()) }))];
+    const inspection = await api.inspect(text, signal);
+    return [...cut, ...(tab === "prompt" ? promptView(inspection) : memoryView(inspection, "self"))];
   }
 }

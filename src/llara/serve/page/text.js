@@ -62,6 +62,11 @@ export function slicePoints(text, start, end) {
   return units ? text.slice(units[start], units[end]) : text.slice(start, end);
 }
 
+/** The first `most` code points of a text. */
+export function firstPoints(text, most) {
+  return text.length <= most ? text : slicePoints(text, 0, most);
+}
+
 const LEAD = 60; // units of context before the first mark of an excerpt
 
 /** The stretch of about `length` units that holds the most weight, from a word's beginning to a word's end. */

@@ -64,6 +64,7 @@ export const WORDS = {
     "match.cut": "The text is longer than the model reads: only the words that it reads are compared.",
     "match.none": "None: these two have no word in common in their vectors.",
 
+    "sent.cut": "The service takes the first {n} characters of this text; the rest is not looked into.",
     "memory.about":
       "Read through the language model's own output head, a vector becomes words: what it kept of the text, and what it expects.",
     self: "SELF",
@@ -200,6 +201,7 @@ export const WORDS = {
     "match.cut": "文本超过模型的读取长度：只比较读到的词。",
     "match.none": "没有：两个向量没有共同的词。",
 
+    "sent.cut": "服务只接受文本的前 {n} 个字符；其余部分不作分析。",
     "memory.about": "经由语言模型自己的输出层，向量可以读成词：它记住了文本中的什么，又期待什么。",
     self: "SELF",
     "next.role": "NEXT",
