@@ -132,6 +132,21 @@ def test_a_body_that_is_not_said_to_be_json_is_refused(client):
         assert (answer.status_code, error_of(answer)["code"]) == (415, "not_json")
 
 
+def test_head_is_get_without_the_body(server, client):
+    for path in ("/", "/page/app.js", "/health", "/info", "/openapi.json", "/nothing", "/documents"):
+        got, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert {**head.headers, "date": ""} == {**got.headers, "date": ""}
+        assert int(head.headers["content-length"]) > 10
+    assert client.head("/metrics").headers["content-type"].startswith("text/plain")
+    assert httpx.head(f"{server.url}/health").status_code == 200
+    assert httpx.head(f"{server.url}/metrics").status_code == 401
+    answer = client.head("/search")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+    assert client.delete("/health").headers["allow"] == "GET, HEAD"
+    assert "HEAD /health 200" in server.log.read_text()
+
+
 def test_paths_and_methods_that_there_are_not_have_the_same_shape(client):
     assert (client.get("/nothing").status_code, error_of(client.get("/nothing"))["code"]) == (
         404,

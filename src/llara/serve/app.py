@@ -90,6 +90,8 @@ async def _http_error(request: Request, error: Any) -> Response:
         return _respond(ApiError(404, f"there is nothing at this path{without}", "not_found"))
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
+        if "GET" in allowed and "HEAD" not in allowed:
+            allowed += ", HEAD"  # which the gate answers
         message = f"this path does not take {request.method if request.method.isalpha() else 'this method'}"
         return _respond(ApiError(405, message, "method_not_allowed", headers={"Allow": allowed}))
     return _respond(ApiError(error.status_code, str(error.detail), None, headers=error.headers))

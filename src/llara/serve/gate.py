@@ -24,18 +24,18 @@ __all__ = ["Gate"]
 
 _CLIENT_LEFT = 499  # nginx's number for it; nobody sees it but the log
 _NO_ROUTE = "-"
-_LARGE = "/documents/"
+_LARGE = "/documents"
 
 
 class _Exchange:
-    """One response on its way: its status, and whether it has begun.
+    """One response on its way: its status, and whether it has begun; to HEAD without its body.
 
     Attributes:
         hold: told the size of a response before it is sent; the ApiError that it raises is sent instead.
     """
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, *, bodiless: bool) -> None:
+        self._send, self._bodiless = send, bodiless
         self.status = 500
         self.started = False
         self.finished: float | None = None  # when the last of it was sent
@@ -61,6 +61,8 @@ class _Exchange:
             if not any(name.lower() == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
+        elif self._bodiless:
+            message = {**message, "body": b""}
         await self._send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self.finished = time.perf_counter()
@@ -91,7 +93,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        exchange = _Exchange(send)
+        method = scope["method"]
+        exchange = _Exchange(send, bodiless=method == "HEAD")
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
         try:
             await self._pass(scope, receive, exchange)
         except ApiError as error:
@@ -105,11 +110,12 @@ class Gate:
             _log_unexpected(error)
             await exchange.fail(unexpected())
         finally:
-            self._note(scope, exchange.status, (exchange.finished or time.perf_counter()) - started)
+            seconds = (exchange.finished or time.perf_counter()) - started
+            self._note(method, _route(scope), exchange.status, seconds)
 
     async def _pass(self, scope: Any, receive: Receive, exchange: _Exchange) -> None:
         client = self._security.client(scope)
-        has_body = scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        has_body = scope["method"] not in ("GET", "OPTIONS")
         if not has_body and not scope["path"].startswith(_LARGE):
             await self._app(scope, receive, exchange.send)
             return
@@ -121,11 +127,10 @@ class Gate:
             if TAKEN in scope:
                 await scope[TAKEN]()  # till then its answer is in memory
 
-    def _note(self, scope: Any, status: int, seconds: float) -> None:
-        path = _route(scope)
-        self._metrics.observe_request(scope["method"], path, status, seconds)
+    def _note(self, method: str, path: str, status: int, seconds: float) -> None:
+        self._metrics.observe_request(method, path, status, seconds)
         if self._settings.access_log:
-            LOGGER.info("%s %s %d %.1f ms", _printable(scope["method"]), path, status, 1000 * seconds)
+            LOGGER.info("%s %s %d %.1f ms", _printable(method), path, status, 1000 * seconds)
 
 
 def _route(scope: Any) -> str:
