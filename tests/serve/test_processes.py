@@ -93,6 +93,23 @@ def test_a_worker_that_dies_is_replaced_and_all_end_together(tmp_path, index):
         assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.parametrize("seconds", [0.1, 1.5])
+def test_ctrl_c_while_several_processes_start_is_an_interruption(index, seconds):
+    command = [sys.executable, "-m", "llara", "serve", "--index", str(index), "--port", "0", "--workers", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    while not children.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+
+
 def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "llara", "serve", *map(str, arguments)],

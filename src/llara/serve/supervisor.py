@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -46,7 +47,7 @@ class Supervisor:
         self._processes: dict[int, tuple[BaseProcess, Connection, float]] = {}  # by sentinel
         self._pause_seconds = 0.0
         self._num_ready = 0
-        self._ending = False
+        self._said_ready = self._interrupted = self._ending = False
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Run them until SIGTERM or SIGINT.
@@ -56,22 +57,28 @@ class Supervisor:
 
         Raises:
             LlaraError: a process could not even start for the first time; it has said why.
+            KeyboardInterrupt: SIGINT came before all of them listened.
         """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._end)
         folder = os.environ.get(_METRICS)
         os.environ[_METRICS] = tempfile.mkdtemp(prefix="llara-metrics-") if folder is None else folder
         try:
+            _prepare()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._end)
             for _ in range(self._settings.workers):
-                self._start()
+                if not self._ending:
+                    self._start()
             self._watch(on_ready)
         finally:
             self._stop_all()
             if folder is None:
                 shutil.rmtree(os.environ.pop(_METRICS), ignore_errors=True)
+        if self._interrupted:
+            raise KeyboardInterrupt
 
-    def _end(self, *_: object) -> None:
+    def _end(self, number: int, _: object) -> None:
         self._ending = True
+        self._interrupted |= number == signal.SIGINT and not self._said_ready
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
@@ -81,16 +88,15 @@ class Supervisor:
         self._processes[process.sentinel] = (process, ours, time.monotonic())
 
     def _watch(self, on_ready: Callable[[], None]) -> None:
-        said = False
         while not self._ending:
             pipes = [pipe for _, pipe, _ in self._processes.values() if not pipe.closed]
             for found in wait([*self._processes, *pipes], timeout=0.5):
                 if isinstance(found, int):
-                    self._replace(found, first=not said)
+                    self._replace(found, first=not self._said_ready)
                 elif isinstance(found, Connection):
                     self._hear(found)
-            if not said and self._num_ready >= self._settings.workers:
-                said = True
+            if not self._said_ready and self._num_ready >= self._settings.workers:
+                self._said_ready = True
                 on_ready()
 
     def _hear(self, pipe: Connection) -> None:
@@ -154,6 +160,15 @@ def _context() -> Any:
     return context
 
 
+def _prepare() -> None:
+    """Start what processes are forked from. Ctrl-C, which all of them get, is passed over by it, and by them
+    until they listen: who started them ends them."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        forkserver.ensure_running()
+        signal.signal(signal.SIGINT, before)
+
+
 def _how(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         with suppress(ValueError):
@@ -170,6 +185,7 @@ def _work(settings: ServeSettings, sock: socket.socket, ready: Connection) -> No
         ready.send(None)
         ready.close()
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until it listens; in order, as libraries tidy up
     set_up_logging()
     share_cores(settings.workers)
     try:
