@@ -186,6 +186,16 @@ def test_bytes_that_are_not_http_get_the_same_shape_of_error(server):
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_http"
 
 
+def test_a_probe_for_websockets_is_answered_and_nobody_is_told_to_install_anything(server):
+    probe = head("Upgrade: websocket", "Connection: Upgrade, close").replace(b"POST /search", b"GET /health")
+    answer = talk(server, probe)
+    assert answer.startswith(b"HTTP/1.1 200")
+    log = server.log.read_text()
+    assert "GET /health 200" in log
+    assert "WebSocket" not in log
+    assert "upgrade" not in log
+
+
 def test_slow_clients_are_let_go(server):
     started = time.monotonic()
     assert talk(server) == b""  # says nothing

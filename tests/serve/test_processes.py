@@ -155,6 +155,9 @@ def test_a_file_may_hold_several_keys(tmp_path, monkeypatch):
     path = tmp_path / "keys"
     path.write_text("# of the web server\nfirst-key\n\nother-key\nfirst-key\n")
     assert read_keys(path) == ("first-key", "other-key")
+    path.write_text("\ufefffirst-key\r\n", encoding="utf-8")  # as some editors begin and end lines
+    assert read_keys(path) == ("first-key",)
+    path.write_text("first-key\nother-key\n")
     monkeypatch.setenv("LLARA_API_KEY", "key-of-the-environment")
     assert read_keys(None) == ("key-of-the-environment",)
     assert read_keys(path) == ("first-key", "other-key")
@@ -177,6 +180,36 @@ def test_a_wrong_limit_is_refused(limit, message):
 
     with pytest.raises(ConfigError, match=message):
         limits_from([limit])
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        *[
+            ("localhost", True),
+            ("127.0.0.1", True),
+            ("127.0.0.2", True),
+            ("127.255.1.9", True),
+            ("::1", True),
+        ],
+        *[("0.0.0.0", False), ("::", False), ("192.168.1.4", False), ("127.example", False)],
+    ],
+)
+def test_every_loopback_address_is_this_machines_alone(host, local):
+    from llara.serve.settings import ServeSettings
+
+    settings = ServeSettings(model="m", host=host)
+    assert (settings.is_local, settings.hides_from_other_hosts) == (local, local)
+    assert host in settings.own_hosts
+
+
+def test_an_empty_host_is_refused():
+    from llara.errors import ConfigError
+    from llara.serve.settings import ServeSettings
+
+    for host in ("", " "):
+        with pytest.raises(ConfigError, match="the host is empty; give an address of this machine"):
+            ServeSettings(model="m", host=host)
 
 
 def test_limits_are_changed_one_by_one():

@@ -12,6 +12,7 @@ from llara.serve.settings import ServeSettings
 __all__ = ["LOGGER", "bind", "set_up_logging", "url_of"]
 
 LOGGER = logging.getLogger("llara.serve")
+_OF_PROBES = ("Unsupported upgrade request", "No supported WebSocket library")  # advice that is not ours
 
 
 def bind(settings: ServeSettings) -> socket.socket:
@@ -56,3 +57,4 @@ def set_up_logging() -> None:
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
+    handler.addFilter(lambda record: not record.getMessage().startswith(_OF_PROBES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -13,7 +14,7 @@ from llara.settings import from_dict, setting
 __all__ = ["KEY_VARIABLE", "Limits", "ServeSettings", "limits_from", "read_keys"]
 
 KEY_VARIABLE = "LLARA_API_KEY"
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 _LEAST_KEY_CHARACTERS = 8
 
 
@@ -82,13 +83,22 @@ class ServeSettings:
             raise ConfigError(
                 "there is nothing to serve; give an index with --index, or a model with --model"
             )
+        if not self.host.strip():
+            raise ConfigError(
+                "the host is empty; give an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them"
+            )
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"the port is {self.port}, expected 0 (any that is free) to 65535")
 
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
-        return self.host in _LOOPBACK
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     @property
     def hides_from_other_hosts(self) -> bool:
@@ -98,7 +108,7 @@ class ServeSettings:
     @property
     def own_hosts(self) -> frozenset[str]:
         """The host names that a request may be for, without port."""
-        return frozenset(name.lower() for name in (*_LOOPBACK, self.host, *self.hosts))
+        return frozenset(name.lower() for name in (*_OWN_NAMES, self.host, *self.hosts))
 
 
 def limits_from(assignments: Sequence[str]) -> Limits:
@@ -135,7 +145,7 @@ def read_keys(file: Path | None) -> tuple[str, ...]:
     else:
         source = str(file)
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()  # some editors begin it with a mark
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read the keys in {file}: {type(error).__name__}") from error
         found = [line.strip() for line in lines]
