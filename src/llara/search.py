@@ -193,10 +193,10 @@ class Searcher:
         if mode not in get_args(Mode):
             raise ConfigError(f"the mode of search is {mode!r}, expected one of {', '.join(get_args(Mode))}")
         with_words = "--bm25 or --lexical" if mode == "hybrid" else f"--{mode}"
-        raise ConfigError(
-            f"this index can be searched as {', '.join(self.modes)}, not as {mode}: build it again with "
-            f"llara index {with_words} (of faiss)"
-        )
+        way = f"build it again with llara index {with_words}"
+        if not isinstance(self.stored, StoredIndex):
+            way = f"one of Milvus knows no words, so build one of faiss: llara index {with_words}"
+        raise ConfigError(f"this index can be searched as {', '.join(self.modes)}, not as {mode}: {way}")
 
 
 class Bm25(Bm25Index):

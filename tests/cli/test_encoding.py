@@ -160,6 +160,12 @@ def test_a_directory_as_it_was_written_is_said_to_be_so(inside: Path, capsys: Ca
     assert "as it was written" in printed.err
 
 
+def test_a_run_that_is_not_done_is_said_to_be_so(inside: Path, capsys: Capture) -> None:
+    (inside / "begun.partial").mkdir()
+    assert main(["encode", "--verify", "begun"]) == 1
+    assert "an unfinished run stands in" in capsys.readouterr().err
+
+
 def test_damage_is_named_shard_by_shard_and_mended_by_resume(inside: Path, capsys: Capture) -> None:
     assert main(encode("damaged")) == 0
     os.truncate("damaged/shard-00003.npy", 100)

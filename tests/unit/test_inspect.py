@@ -1,6 +1,7 @@
 """What an inspection shows is what the model has: its prompts' ids, its mask, e . W, and cosines."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,6 +162,7 @@ def test_a_pair_is_of_the_words_that_the_model_reads(inspector):
     assert (found.query_cut, found.document_cut) == (False, True)
     assert {word.word for word in found.document_words} == {"Wings", "lift"}
     assert "only the words that it reads count" in readable_pair(found)
+    assert "  none" in readable_pair(replace(found, shared=[]))
     short = inspector.pair("a giraffe", "A giraffe.")
     assert (short.query_cut, short.document_cut) == (False, False)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from llara.encode.reading import repeated_ids
 from llara.errors import InputError
-from llara.files import sha256_of
+from llara.files import sha256_of, work_directory
 from llara.vectors import Shard, VectorsManifest, read_stored, read_texts, read_words
 
 __all__ = ["verify"]
@@ -31,6 +31,8 @@ def verify(directory: Path) -> Iterator[str]:
     Raises:
         InputError: there is no manifest, or it is damaged.
     """
+    if not directory.exists() and (work := work_directory(directory)).is_dir():
+        raise InputError(f"{directory} is not done: an unfinished run stands in {work}; go on with --resume")
     manifest = VectorsManifest.read(directory)
     total = sum(shard.count for shard in manifest.shards)
     if total != manifest.count:

@@ -47,7 +47,8 @@ def readable_pair(found: Pair) -> str:
     lines += [f"cosine {found.similarity:.3f}", ""]
     for title, words in (("query", found.query_words), ("document", found.document_words)):
         lines += [f"what the cosine loses without a word of the {title}", *_share_lines(words), ""]
-    lines += ["words that the query's vector expects and the document's holds", *_word_lines(found.shared)]
+    lines += ["words that the query's and the document's vectors both hold, of the strongest of each"]
+    lines += _word_lines(found.shared) if found.shared else ["  none"]
     return "\n".join(lines)
 
 
