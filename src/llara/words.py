@@ -166,7 +166,8 @@ def _whole_words(text: str, end: int) -> str:
     'the wing '
     """
     spans = word_spans(text[: end + 1])
-    return text[: spans[-1][0] if spans and spans[-1][1] > end else end]
+    whole = text[: spans[-1][0] if spans and spans[-1][1] > end else end]
+    return whole if whole.strip() else text[:end]  # of one endless word, its beginning
 
 
 def output_head(model: str | Path) -> Tensor:

@@ -167,6 +167,13 @@ def test_a_pair_is_of_the_words_that_the_model_reads(inspector):
     assert (short.query_cut, short.document_cut) == (False, False)
 
 
+def test_of_one_endless_word_the_beginning_is_compared(inspector):
+    found = inspector.pair("a giraffe", "x" * 4000)
+    assert found.document_cut
+    (word,) = found.document_words
+    assert 0 < word.end < 4000
+
+
 def test_a_share_is_of_the_word_and_not_of_blanks_elsewhere(inspector):
     query, document = "wing lift", "if wing:\n        lift    =    1\n        drag    =    2"
     found = inspector.pair(query, document)
