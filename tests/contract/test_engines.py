@@ -19,7 +19,7 @@ from processes import Kill, llara_twice
 from tiny import SENTENCES, byte_level, write_model
 
 from llara.encode import encode_file, verify
-from llara.engines import Engine, get_engine
+from llara.engines import Engine, get_engine, on_ray
 from llara.errors import ConfigError, LlaraError, OutputError
 from llara.model import convert
 
@@ -135,6 +135,31 @@ def test_a_ray_cluster_that_cannot_be_reached_is_an_error_that_names_it(
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(LlaraError, match=r"cluster head:6379: Failed to connect.*192.*ray start --head"):
         list(engine_of("ray", 1).run(Pieces(tmp_path), [0]))
+
+
+@needs_ray
+@pytest.mark.parametrize("slow_starts", [1, 2])
+def test_ray_is_started_again_where_its_processes_were_too_slow(
+    slow_starts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray allows them 30 seconds, so its answer stands in here."""
+    import ray
+
+    starts: list[None] = []
+
+    def start(**_: object) -> None:
+        starts.append(None)
+        if len(starts) <= slow_starts:
+            raise Exception("The current node timed out during startup. It is slow.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", start)
+    if slow_starts == 1:
+        assert on_ray._connected() is ray
+    else:
+        with pytest.raises(LlaraError, match=r"did not start.*timed out.*logs.*--engine local"):
+            on_ray._connected()
+    assert len(starts) == 2
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def _connected() -> Any:
     ray: Any = _ray()
     if not ray.is_initialized():
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            _start(ray)
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             where = os.environ.get("RAY_ADDRESS", "that this machine belongs to")
             raise LlaraError(
@@ -126,6 +126,25 @@ def _connected() -> Any:
         if isinstance(handler, logging.StreamHandler):  # stderr is ours; its files keep everything
             handler.setLevel(logging.ERROR)
     return ray
+
+
+def _start(ray: Any) -> None:
+    """Connect, or start Ray here: twice if its processes were not there within the 30 seconds it allows them.
+
+    Read from a cold disk on a busy machine they may take longer; the second time they are in memory.
+    """
+    for last in (False, True):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:  # a bare Exception is what Ray raises then
+            if "timed out during startup" not in str(error):
+                raise
+            if last:
+                raise LlaraError(
+                    f"Ray did not start on this machine: {_first_line(error)} Its logs are in "
+                    "/tmp/ray/session_latest/logs; --engine local needs no Ray"
+                ) from error
 
 
 def _cores_each(nodes: Sequence[Mapping[str, float]], workers: int) -> int:
