@@ -168,10 +168,23 @@ def test_nothing_found_is_said(visit: Open) -> None:
     assert one.page.text_content("#spoken") == "Nothing found."
 
 
+def test_no_hit_moves_when_the_words_of_the_query_come(visit: Open) -> None:
+    one = visit()
+    held: list[Any] = []
+    one.page.route("**/inspect", lambda route: held.append(route))
+    one.search("open a file")
+    while not held:
+        one.page.wait_for_timeout(10)
+    before = one.page.locator(".hit").first.bounding_box()
+    held[0].continue_()
+    one.page.wait_for_selector("#expects .expected")
+    assert one.page.locator(".hit").first.bounding_box() == before
+
+
 def test_the_facts_are_those_of_model_and_index(visit: Open) -> None:
     facts = visit().page.locator("#facts dd").all_text_contents()
     assert facts[:6] == ["llara-mini", "6.12M", "256", "512 tokens", "paper", "4be1c9d07a3f"]
-    assert facts[6:] == [str(len(page_stub.DOCUMENTS)), "exact", "faiss", "10.5 MB", "–", "llara 0.1.0"]
+    assert facts[6:] == [str(len(page_stub.DOCUMENTS)), "exact", "faiss", "10.5 MB", "–", "llara 0.1.0", "/docs"]
 
 
 def test_a_chinese_reader_gets_chinese_and_can_change(visit: Open) -> None:

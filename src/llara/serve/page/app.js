@@ -4,7 +4,7 @@ import { addressOf, readAddress } from "./address.js";
 import { api, key } from "./api.js";
 import { askKey, openHelp } from "./dialogs.js";
 import { $, el } from "./dom.js";
-import { fadeExpects, hideExpects, showExpects } from "./expects.js";
+import { awaitExpects, fadeExpects, hideExpects, showExpects } from "./expects.js";
 import { MODES, showFacts, showOthers, showWays } from "./facts.js";
 import { listen } from "./keyboard.js";
 import { kept, language, switchLanguage, t, translate } from "./language.js";
@@ -101,7 +101,7 @@ async function drawSearch() {
     $("spoken").textContent = "";
     return;
   }
-  fadeExpects();
+  awaitExpects(inspectQuery);
   if (modes.length) board.begin(modes, available, k);
   let failure = null;
   const ask = async (mode) => {

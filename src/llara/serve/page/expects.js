@@ -5,6 +5,8 @@ import { $, el } from "./dom.js";
 import { t } from "./language.js";
 
 const WORDS = 10;
+const UNABLE = 501;
+let able = true; // until the server says that it is not
 
 export function hideExpects() {
   const line = $("expects");
@@ -17,31 +19,41 @@ export function fadeExpects() {
   $("expects").setAttribute("aria-busy", "true");
 }
 
+/** Keep the line's place while it is awaited, so that no hit moves when it comes; `inspect` opens the inspector. */
+export function awaitExpects(inspect) {
+  if (able && $("expects").hidden) fill([], inspect);
+  fadeExpects();
+}
+
+function fill(words, inspect) {
+  const line = $("expects");
+  line.replaceChildren(
+    el("span", { class: "label" }, t("expects")),
+    el("span", { class: "words" }, words),
+    el("button", { type: "button", id: "inspect", onclick: inspect }, t("inspectQuery")),
+  );
+  line.hidden = false;
+}
+
 function chip({ word, weight, in_text: known }, most) {
   const strength = Math.max(0, weight / most).toFixed(3);
   return el("span", { class: "expected", "data-known": known ? "yes" : "no", vars: { w: strength } }, word);
 }
 
-/** Ask and show, if by then it `stillMatters()`; `inspect` opens the inspector. */
+/** Ask and show, if by then it `stillMatters()`. */
 export async function showExpects(query, { signal, stillMatters, inspect }) {
   let words = [];
   try {
     words = (await api.inspect(query, signal)).roles.next.words.slice(0, WORDS);
-  } catch {
-    // the hits are there; the inspector says what is wrong
+  } catch (error) {
+    able = error.status !== UNABLE; // the hits are there; the inspector says what is wrong
   }
   if (!stillMatters()) return;
   if (!words.length) {
     hideExpects();
     return;
   }
-  const line = $("expects");
   const most = Math.max(...words.map(({ weight }) => weight), Number.MIN_VALUE);
-  line.replaceChildren(
-    el("span", { class: "label" }, t("expects")),
-    el("span", { class: "words" }, words.map((word) => chip(word, most))),
-    el("button", { type: "button", id: "inspect", onclick: inspect }, t("inspectQuery")),
-  );
-  line.removeAttribute("aria-busy");
-  line.hidden = false;
+  fill(words.map((word) => chip(word, most)), inspect);
+  $("expects").removeAttribute("aria-busy");
 }
