@@ -35,7 +35,6 @@ def test_without_the_key_nothing_is_given_away(server, headers):
         ("GET", "/v1/models"),
         ("GET", "/documents/topic-1"),
         ("GET", "/metrics"),
-        ("GET", "/openapi.json"),
         ("GET", "/nothing"),
         ("GET", "/page/%2E%2E/metrics"),
         ("GET", "//info"),
@@ -50,13 +49,13 @@ def test_without_the_key_nothing_is_given_away(server, headers):
 
 
 def test_what_a_page_needs_before_it_has_a_key_is_open(server):
-    for path in ("/health", "/info"):
+    for path in ("/", "/docs", "/health", "/info", "/openapi.json"):
         assert httpx.get(server.url + path).status_code == 200
     assert httpx.get(f"{server.url}/health").json() == {"status": "ok"}
 
 
 def test_browsers_are_told_to_run_nothing_from_elsewhere(client):
-    for path in ("/health", "/info", "/nothing", "/"):
+    for path in ("/health", "/info", "/nothing", "/", "/docs"):
         headers = client.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'self'; ")
         assert "unsafe" not in headers["content-security-policy"]
@@ -133,7 +132,7 @@ def test_a_body_that_is_not_said_to_be_json_is_refused(client):
 
 
 def test_head_is_get_without_the_body(server, client):
-    for path in ("/", "/page/app.js", "/health", "/info", "/openapi.json", "/nothing", "/documents"):
+    for path in ("/", "/docs", "/page/app.js", "/health", "/openapi.json", "/nothing", "/documents"):
         got, head = client.get(path), client.head(path)
         assert (head.status_code, head.content) == (got.status_code, b"")
         assert {**head.headers, "date": ""} == {**got.headers, "date": ""}

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import page_stub
 import pytest
-from page_visit import open_page
+from page_visit import Visit, open_page
 
 from llara.search import Searcher
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+KEY = "the-key-of-this-test"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,11 @@ def url(index: Path) -> Iterator[str]:
     log = index.parent / "log.txt"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=os.environ.copy()
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, "LLARA_API_KEY": KEY},
         )
     assert process.stdout is not None
     found = re.search(r"http://\S+", process.stdout.readline())
@@ -48,9 +54,16 @@ def url(index: Path) -> Iterator[str]:
     assert "Traceback" not in log.read_text()
 
 
+def enter(browser: Browser, url: str) -> Visit:
+    one = open_page(browser, url)
+    one.page.fill("#key-input", KEY)
+    one.page.keyboard.press("Enter")
+    return one
+
+
 def test_the_page_works_on_the_real_server(browser: Browser, url: str, index: Path) -> None:
     query = "打开 a file 🐍 in python"
-    one = open_page(browser, url)
+    one = enter(browser, url)
     one.search(query)
     assert one.page.text_content("#notice") == ""
     searcher = Searcher.open(index)
@@ -71,5 +84,16 @@ def test_the_page_works_on_the_real_server(browser: Browser, url: str, index: Pa
     tokens = one.page.locator('#panel [data-role="self"] .token').all_text_contents()
     assert "".join(tokens).endswith("The original sentence: </s>")
     assert one.page.locator("#panel .mask .cells").count() == 3
+    one.page.context.close()
+    one.check()
+
+
+def test_the_description_of_the_service_is_a_page_that_can_be_tried(browser: Browser, url: str) -> None:
+    one = enter(browser, url)
+    one.page.click("#facts a[href=docs]")
+    one.page.click("[id$=list_models] .opblock-summary")
+    one.page.click("text=Try it out")
+    one.page.click("text=Execute")
+    one.page.wait_for_selector(".live-responses-table :text('llara-mini')")
     one.page.context.close()
     one.check()

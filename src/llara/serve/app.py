@@ -40,6 +40,7 @@ def create_app(engine: Engine) -> Gate:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # names that clients are generated with
         lifespan=lifespan,
     )
     app.state.engine = engine

@@ -57,10 +57,9 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            headers = [*message.get("headers", []), *HEADERS]
-            if not any(name.lower() == b"cache-control" for name, _ in headers):
-                headers.append((b"cache-control", b"no-store"))
-            message = {**message, "headers": headers}
+            own = message.get("headers", [])
+            named = {name.lower() for name, _ in own}
+            message = {**message, "headers": [*own, *(one for one in HEADERS if one[0] not in named)]}
         elif self._bodiless:
             message = {**message, "body": b""}
         await self._send(message)

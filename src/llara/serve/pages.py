@@ -1,18 +1,24 @@
-"""``/`` and ``/page/NAME``: the page and its parts, files of this package and nothing else."""
+"""``/`` and ``/page/NAME``: the page and its parts; ``/docs``: Swagger UI over this server's own description.
+
+All of it is files of packages, read once: nothing is fetched from elsewhere, no request names a path.
+"""
 
 from __future__ import annotations
 
+import importlib.resources
 from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, Response
 
 from llara.serve.errors import ApiError
+from llara.serve.security import POLICY
 
 __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
-_FOLDER = Path(__file__).parent / "page"
+_SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
+_SWAGGER_POLICY = f"{POLICY}; img-src 'self' data:"  # its style sheet holds pictures
 _KINDS = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -28,6 +34,13 @@ _KINDS = {
 @router.get("/")
 async def page() -> Response:
     return _file("index.html")
+
+
+@router.get("/docs")
+async def docs() -> Response:
+    answer = _file("docs.html")
+    answer.headers["Content-Security-Policy"] = _SWAGGER_POLICY
+    return answer
 
 
 @router.get("/page/{name}")
@@ -46,4 +59,7 @@ def _file(name: str) -> Response:
 
 @cache
 def _files() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in _FOLDER.iterdir()} if _FOLDER.is_dir() else {}
+    own = Path(__file__).parent / "page"
+    swagger = importlib.resources.files("fastapi_offline") / "static"
+    ours = {path.name: path.read_bytes() for path in own.iterdir()} if own.is_dir() else {}
+    return ours | {name: (swagger / name).read_bytes() for name in _SWAGGER}

@@ -28,7 +28,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class _ErrorFacts(_Answer):
+class ErrorFacts(_Answer):
     message: str
     type: str
     code: str | None
@@ -37,7 +37,7 @@ class _ErrorFacts(_Answer):
 class ErrorAnswer(_Answer):
     """What was wrong, in the shape of OpenAI's errors."""
 
-    error: _ErrorFacts
+    error: ErrorFacts
 
 
 class Health(_Answer):
@@ -46,7 +46,7 @@ class Health(_Answer):
     status: Literal["ok"]
 
 
-class _ModelFacts(_Answer):
+class ModelFacts(_Answer):
     name: str
     fingerprint: str | None
     dimension: int
@@ -55,7 +55,7 @@ class _ModelFacts(_Answer):
     parameters: int
 
 
-class _IndexFacts(_Answer):
+class IndexFacts(_Answer):
     documents: int
     kind: str
     backend: str
@@ -69,8 +69,8 @@ class Info(_Answer):
 
     name: Literal["llara"]
     version: str
-    model: _ModelFacts
-    index: _IndexFacts | None
+    model: ModelFacts
+    index: IndexFacts | None
     modes: list[str]
     needs_key: bool
     limits: dict[str, float | None]
@@ -92,13 +92,13 @@ class ModelList(_Answer):
     data: list[Model]
 
 
-class _Embedding(_Answer):
+class Embedding(_Answer):
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
 
 
-class _Usage(_Answer):
+class Usage(_Answer):
     prompt_tokens: int
     total_tokens: int
 
@@ -107,9 +107,9 @@ class EmbeddingsAnswer(_Answer):
     """OpenAI's answer: unit vectors in the order of the input."""
 
     object: Literal["list"]
-    data: list[_Embedding]
+    data: list[Embedding]
     model: str
-    usage: _Usage
+    usage: Usage
 
 
 class DocumentBody(_Answer):
@@ -124,15 +124,15 @@ class DocumentBody(_Answer):
 _Span = tuple[int, int, float]
 
 
-class _Highlights(_Answer):
+class Highlights(_Answer):
     title: list[_Span]
     text: list[_Span]
 
 
-class _Hit(DocumentBody):
+class Hit(DocumentBody):
     rank: int
     score: float
-    highlights: _Highlights | None
+    highlights: Highlights | None
 
 
 class SearchAnswer(_Answer):
@@ -142,33 +142,33 @@ class SearchAnswer(_Answer):
     query: str
     mode: str
     took_ms: float
-    hits: list[_Hit]
+    hits: list[Hit]
 
 
-class _Token(_Answer):
+class Token(_Answer):
     text: str
     id: int
     part: Literal["lead", "text", "prompt", "slot"]
 
 
-class _Word(_Answer):
+class Word(_Answer):
     word: str
     weight: float
     in_text: bool
 
 
-class _RoleFacts(_Answer):
+class RoleFacts(_Answer):
     prompt: str
-    tokens: list[_Token]
-    words: list[_Word]
+    tokens: list[Token]
+    words: list[Word]
 
 
-class _Roles(_Answer):
-    self: _RoleFacts
-    next: _RoleFacts
+class Roles(_Answer):
+    self: RoleFacts
+    next: RoleFacts
 
 
-class _Mask(_Answer):
+class Mask(_Answer):
     tokens: list[str]
     groups: list[str]
     rows: list[str]
@@ -180,14 +180,14 @@ class Inspection(_Answer):
     trained to predict what follows a text."""
 
     text: str
-    roles: _Roles
-    mask: _Mask
+    roles: Roles
+    mask: Mask
     num_tokens: int
     read: int
     expects: bool
 
 
-class _Share(_Answer):
+class Share(_Answer):
     word: str
     start: int
     end: int
@@ -202,8 +202,8 @@ class PairAnswer(_Answer):
     query: str
     document: str
     similarity: float
-    query_words: list[_Share]
-    document_words: list[_Share]
-    shared: list[_Word]
+    query_words: list[Share]
+    document_words: list[Share]
+    shared: list[Word]
     query_cut: bool
     document_cut: bool

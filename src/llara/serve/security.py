@@ -14,18 +14,17 @@ from typing import Any
 from llara.serve.errors import ApiError
 from llara.serve.settings import ServeSettings
 
-__all__ = ["HEADERS", "Security", "header"]
+__all__ = ["HEADERS", "POLICY", "Security", "header"]
 
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 HEADERS = [
-    (
-        b"content-security-policy",
-        b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
-    ),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_OPEN = frozenset({"/", "/health", "/info"})
+_OPEN = frozenset({"/", "/docs", "/health", "/info", "/openapi.json"})
 _OPEN_FOLDER = "/page/"
 
 

@@ -37,6 +37,7 @@ export function showFacts({ version, model, index }) {
       ["bytes", bytes(index?.bytes)],
       ["settings", settingsText(index?.settings)],
       ["version", `llara ${plain(version)}`],
+      ["api", el("a", { href: "docs" }, "/docs")],
     ]),
   );
   const documents = number(index?.documents ?? 0);

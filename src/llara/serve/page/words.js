@@ -108,6 +108,7 @@ export const WORDS = {
     bytes: "Size",
     settings: "Settings",
     version: "Server",
+    api: "API",
 
     retry: "Try again",
     again: "in {n} s",
@@ -243,6 +244,7 @@ export const WORDS = {
     bytes: "大小",
     settings: "设置",
     version: "服务",
+    api: "接口",
 
     retry: "重试",
     again: "{n} 秒后",
