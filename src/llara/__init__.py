@@ -5,6 +5,7 @@ Read the package in this order; a module imports only from those before it:
     errors       what can go wrong, as a user meets it
     files        whole outputs or none
     unicode      what UTF-8 cannot hold
+    forking      processes with their libraries imported
     settings     dataclasses as checked settings
     config       the settings of each stage, and recipes
     corpus       documents, cut into segments with their successors

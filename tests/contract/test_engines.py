@@ -6,8 +6,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import pieces
 import pytest
 from pieces import Pieces
-from processes import Kill, llara_twice
+from processes import Kill, finish, llara_twice, start_script
 from tiny import SENTENCES, byte_level, write_model
 
 from llara.encode import encode_file, verify
@@ -86,14 +84,11 @@ def test_local_workers_end_when_their_maker_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SLEEPERS)
     (tmp_path / "done").mkdir()
-    path = os.pathsep.join([str(Path(pieces.__file__).parent), os.environ.get("PYTHONPATH", "")])
-    maker = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path / "done")], env={**os.environ, "PYTHONPATH": path}
-    )
+    maker = start_script(script, tmp_path / "done", cwd=tmp_path)
     work = Pieces(tmp_path / "done")
     _until(lambda: len(work.done()) == 2)
-    maker.kill()
-    maker.wait()
+    maker[0].kill()
+    assert finish(maker).code == -signal.SIGKILL
     _until(lambda: not any(_runs(process) for (process,) in work.done().values()))
 
 

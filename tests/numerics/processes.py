@@ -18,24 +18,28 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the server: tiny matrices gain nothing from threads
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    [
-        *(
-            "llara.adapt.run",
-            "llara.finetune.run",
-            "llara.mine",
-            "llara.encode",
-            "llara.cli.commands",
-            "peft",
-        ),
-    ]
+_PRELOADED = (
+    "llara.adapt.run",
+    "llara.finetune.run",
+    "llara.mine",
+    "llara.encode",
+    "llara.encoder.encoder",
+    "llara.cli.commands",
+    "peft",
 )
 _SECONDS = 240
+
+
+def begin_server() -> None:
+    """Let it begin to import, while the first tests run; whoever asks for one later gets this one."""
+    _SERVER.set_forkserver_preload([*_PRELOADED])
+    forkserver.ensure_running()
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,12 @@ def llara(
 
 def script(path: Path, *arguments: object, cwd: Path) -> Done:
     """Run ``python path arguments`` to its end."""
-    return finish(_start(_run_script, path, [*map(str, arguments)], cwd=cwd, env={}))
+    return finish(start_script(path, *arguments, cwd=cwd))
+
+
+def start_script(path: Path, *arguments: object, cwd: Path) -> Any:
+    """Start ``python path arguments`` and return at once."""
+    return _start(_run_script, path, [*map(str, arguments)], cwd=cwd, env={})
 
 
 def start(

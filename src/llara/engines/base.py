@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -88,6 +89,8 @@ def num_gpus() -> int:
 
 
 def set_threads(number: int) -> None:
-    """Tell libraries not yet loaded how many threads to compute with, unless the environment does."""
+    """Tell torch, and libraries not yet loaded, the number of threads, unless the environment does."""
+    if "torch" in sys.modules and "OMP_NUM_THREADS" not in os.environ:
+        sys.modules["torch"].set_num_threads(number)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ.setdefault(name, str(number))

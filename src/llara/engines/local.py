@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from llara.engines.base import Failure, MakeWorker, Place, num_gpus, set_threads
 from llara.errors import LlaraError
+from llara.forking import forking_context
 
 __all__ = ["LocalEngine"]
 
@@ -65,7 +66,9 @@ class _Process:
     """A worker's process and this end of the pipe to it."""
 
     def __init__(self, make_worker: MakeWorker, device: str | None, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would share a GPU's state
+        # a fork may share a GPU's state, if a library has asked for it while imported
+        context = forking_context("llara.encoder.encoder") if device is None else get_context("spawn")
+        self.connection: Connection
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(make_worker, device, threads, theirs))
         self.process.start()
@@ -152,7 +155,7 @@ def _work(make_worker: MakeWorker, device: str | None, threads: int, connection:
 
 def _end_with_maker() -> None:
     """End this process at once when its maker is dead: another run may begin in the same place."""
-    maker = multiprocessing.parent_process()
+    maker = parent_process()
     assert maker is not None
     maker.join()
     os._exit(1)

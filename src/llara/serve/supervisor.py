@@ -18,12 +18,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from llara.errors import LlaraError
+from llara.forking import forking_context
 from llara.serve.settings import ServeSettings
 
 __all__ = ["Supervisor"]
@@ -43,7 +43,7 @@ class Supervisor:
 
     def __init__(self, settings: ServeSettings, sock: socket.socket, say: Callable[[str], None]) -> None:
         self._settings, self._sock, self._say = settings, sock, say
-        self._context = _context()
+        self._context: Any = None
         self._processes: dict[int, tuple[BaseProcess, Connection, float]] = {}  # by sentinel
         self._pause_seconds = 0.0
         self._num_ready = 0
@@ -62,7 +62,7 @@ class Supervisor:
         folder = os.environ.get(_METRICS)
         os.environ[_METRICS] = tempfile.mkdtemp(prefix="llara-metrics-") if folder is None else folder
         try:
-            _prepare()
+            self._context = forking_context("llara.serve.server")
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._end)
             for _ in range(self._settings.workers):
@@ -82,7 +82,8 @@ class Supervisor:
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_work, args=(self._settings, self._sock, theirs), name="llara")
+        told = (self._settings, self._sock, theirs, os.environ[_METRICS])
+        process = self._context.Process(target=_work, args=told, name="llara")
         process.start()
         theirs.close()
         self._processes[process.sentinel] = (process, ours, time.monotonic())
@@ -151,24 +152,6 @@ class Supervisor:
                 process.join()
 
 
-def _context() -> Any:
-    """How processes are started."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["llara.serve.server"])
-    return context
-
-
-def _prepare() -> None:
-    """Start what processes are forked from. Ctrl-C, which all of them get, is passed over by it, and by them
-    until they listen: who started them ends them."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        forkserver.ensure_running()
-        signal.signal(signal.SIGINT, before)
-
-
 def _how(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         with suppress(ValueError):
@@ -176,8 +159,9 @@ def _how(exit_code: int | None) -> str:
     return f"exit code {exit_code}"
 
 
-def _work(settings: ServeSettings, sock: socket.socket, ready: Connection) -> None:
+def _work(settings: ServeSettings, sock: socket.socket, ready: Connection, metrics: str) -> None:
     """What a process does."""
+    os.environ[_METRICS] = metrics
     from llara.serve.listening import set_up_logging
     from llara.serve.server import run_process, share_cores
 
