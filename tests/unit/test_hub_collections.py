@@ -314,7 +314,11 @@ class Hub(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-OPEN = """
+NO_VIEWER = """
+import datasets.config
+datasets.config.USE_PARQUET_EXPORT = False  # another server; looking for it takes seconds
+"""
+OPEN = f"""{NO_VIEWER}
 import sys
 from llara.datasets import open_collection
 from llara.errors import LlaraError
@@ -329,13 +333,18 @@ for name in sys.argv[1:]:
 """
 
 
-TRAIN = """
+TRAIN = f"""{NO_VIEWER}
 import sys
 from llara.datasets import read_training
 from llara.mine.pools import passages_to_search
 for name in sys.argv[1:]:
     examples = [(e.query, [d.id for d in e.positives]) for e in read_training(name, split="test")]
     print([examples, [d.id for d in passages_to_search(name, split="test")]])
+"""
+EVALUATE = f"""{NO_VIEWER}
+import sys
+from llara.cli import main
+sys.exit(main(["evaluate", *sys.argv[1:]]))
 """
 
 
@@ -384,7 +393,7 @@ def test_repositories_of_the_hub_are_read_by_name(tmp_path, hub):
 def test_sentence_pairs_of_the_hub_are_evaluated_by_name(tmp_path, hub, retriever):
     pytest.importorskip("datasets")
     name = "mteb/stsbenchmark-sts"
-    command = ["-m", "llara", "evaluate", "--model", str(retriever.path), "--dataset", name, "--out", "out"]
+    command = ["-c", EVALUATE, "--model", str(retriever.path), "--dataset", name, "--out", "out"]
     [line] = run_in_new_process(command, tmp_path, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0")  # BM25 has no row
     row = json.loads(line)
     sides = [retriever.expected([pair[side] for pair in SCORED], "document") for side in (0, 1)]

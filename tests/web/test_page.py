@@ -184,7 +184,8 @@ def test_no_hit_moves_when_the_words_of_the_query_come(visit: Open) -> None:
 def test_the_facts_are_those_of_model_and_index(visit: Open) -> None:
     facts = visit().page.locator("#facts dd").all_text_contents()
     assert facts[:6] == ["llara-mini", "6.12M", "256", "512 tokens", "paper", "4be1c9d07a3f"]
-    assert facts[6:] == [str(len(page_stub.DOCUMENTS)), "exact", "faiss", "10.5 MB", "–", "llara 0.1.0", "/docs"]
+    documents = str(len(page_stub.DOCUMENTS))
+    assert facts[6:] == [documents, "exact", "faiss", "10.5 MB", "–", "llara 0.1.0", "/docs"]
 
 
 def test_a_chinese_reader_gets_chinese_and_can_change(visit: Open) -> None:
