@@ -144,6 +144,7 @@ def test_settings_that_would_be_ignored_are_refused(capsys: Capture) -> None:
     assert "name a model" in refused(capsys, *data, "--hybrid", "rrf")
     hybrid = ["--model", "run:good.trec", "--dataset", "data", "--hybrid", "rrf", "--no-bm25"]
     assert "drop one" in refused(capsys, *hybrid)
+    assert "add --hybrid" in refused(capsys, *data, "--words", "lexical")
     compare = ["compare", "good.trec", "other.trec", "--qrels", "data/qrels/test.tsv", "--split", "test"]
     assert "has no split" in refusal(capsys, *compare)
     assert "--hybrid weighted" in refused(capsys, *data, "--tune-split", "train")

@@ -222,7 +222,7 @@ def test_flags_stay_as_they_are() -> None:
         "evaluate": "--batch-size --corpus --dataset --depth --document-role --hybrid --ignore-identical-ids"
         " --language --measures --model --no-bm25 --no-ignore-identical-ids --no-titles --out --overwrite"
         " --passage-stride --passage-words --passages --queries --query-role --resume --split --tune-split"
-        " --unlabelled",
+        " --unlabelled --words",
         "compare": "--all-pairs --alpha --baseline --measures --out --overwrite --qrels --split --test",
         "serve": "--allow-host --api-key-file --device --host --index --limit --model --name --no-access-log"
         " --port --set --without-key --workers",

@@ -16,6 +16,7 @@ from llara.errors import ConfigError
 if TYPE_CHECKING:
     from llara.datasets import StreamedCollection
     from llara.evaluate import Evaluation
+    from llara.indexes import Words
 
 __all__ = ["add_compare", "add_evaluate"]
 
@@ -35,8 +36,9 @@ def add_evaluate(subparsers: Any) -> None:
         nargs="+",
         required=True,
         metavar="MODEL",
-        help="retrievers (directory, hub name, llara-mini); cls:NAME, mean:NAME, last:NAME: a plain model and"
-        " its pooling; run:FILE: a TREC run; none: BM25 alone",
+        help="retrievers (directory, hub name, llara-mini); lexical:NAME: the words that one's vectors hold;"
+        " cls:NAME, mean:NAME, last:NAME: a plain model and its pooling; run:FILE: a TREC run; none: BM25"
+        " alone",
     )
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument(
@@ -73,6 +75,11 @@ def add_evaluate(subparsers: Any) -> None:
         "--hybrid",
         choices=("rrf", "weighted"),
         help="also fuse each model with BM25: by reciprocal ranks, or with the weights best on --tune-split",
+    )
+    parser.add_argument(
+        "--words",
+        choices=("bm25", "lexical"),
+        help="what --hybrid fuses a model with: BM25, or the words that its own vectors hold (default: bm25)",
     )
     parser.add_argument("--tune-split", metavar="NAME", help="the split on which weights are chosen")
     for role in ("query", "document"):
@@ -146,7 +153,10 @@ def run_evaluate(args: argparse.Namespace) -> None:
         for name in ("corpus", "queries", "passages", "language"):
             if getattr(args, name) is not None:
                 raise ConfigError(f"--{name} is for --unlabelled; a data set of --dataset is taken as it is")
-    if args.hybrid and args.no_bm25:
+    if args.words and not args.hybrid:
+        raise ConfigError("--words says what --hybrid fuses each model with; add --hybrid")
+    words: Words = args.words or "bm25"
+    if args.hybrid and words == "bm25" and args.no_bm25:
         raise ConfigError("--hybrid fuses each model with BM25, which --no-bm25 leaves out; drop one of them")
     models = list(args.model)
     if not args.no_bm25 and not any(spec.lower() in ("bm25", "none") for spec in models):
@@ -163,6 +173,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
         out=args.out,
         measures=args.measures,
         hybrid=args.hybrid,
+        words=words,
         tune_split=args.tune_split,
         asked=Asked(
             query_role=args.query_role,

@@ -18,7 +18,6 @@ from llara.evaluate.results import Evaluation, Store
 from llara.evaluate.similarity import evaluate_similarity
 from llara.evaluate.summaries import summaries
 from llara.evaluate.systems import (
-    BM25,
     DenseSystem,
     RunSystem,
     System,
@@ -26,11 +25,15 @@ from llara.evaluate.systems import (
     fingerprint_of,
     open_system,
     place_of,
+    searches_words,
+    words_of,
 )
 from llara.evaluate.tasks import Dataset, PairsTask, RetrievalTask, open_tasks
 from llara.evaluate.verdicts import finding, sections, verdicts
+from llara.evaluate.words import BM25
 from llara.files import check_output
 from llara.fusion import reciprocal_rank_fusion, weighted_fusion
+from llara.indexes import Words
 from llara.search import Run
 
 __all__ = ["SPEARMAN", "Asked", "Dataset", "evaluate", "measure"]
@@ -61,6 +64,7 @@ def evaluate(
     out: Path | None = None,
     measures: Sequence[str] | None = None,
     hybrid: str | None = None,
+    words: Words = "bm25",
     tune_split: str | None = None,
     asked: Asked = Asked(),
     unlabelled: bool = False,
@@ -80,7 +84,8 @@ def evaluate(
         out: write the runs, per-query values, ``metrics.json``, tables and ``report.html`` here; what is
             finished stays in ``OUT.partial`` if the run is stopped.
         measures: names of ir_measures; by default nDCG@10, RR@10 and R@100, and of a benchmark its own.
-        hybrid: "rrf" or "weighted": adds to each retriever a row in which it is fused with BM25.
+        hybrid: "rrf" or "weighted": adds to each retriever a row in which it is fused with a search by words.
+        words: of a hybrid, which: BM25, or the words that the retriever's own vectors hold.
         tune_split: the split, other than ``split``, on which the weights are chosen; members of a suite that
             lack it get no hybrid.
         asked: roles, titles and passages, depth, batches.
@@ -107,9 +112,11 @@ def evaluate(
     if out is not None:
         check_output(out, overwrite=overwrite)
     models = [_BM25_SPEC if spec.lower() in (_BM25_SPEC, "none") else spec for spec in models]
-    if hybrid and set(models) == {_BM25_SPEC}:
-        raise ConfigError("a hybrid fuses a model with BM25; name a model with --model")
-    models = list(dict.fromkeys([_BM25_SPEC, *models] if hybrid else models))
+    by_words = {spec: words_of(spec, words) for spec in models if hybrid and not searches_words(spec)}
+    if hybrid and not by_words:
+        raise ConfigError("a hybrid fuses a model with a search by words; name a model with --model")
+    before = [_BM25_SPEC] if _BM25_SPEC in by_words.values() else []
+    models = list(dict.fromkeys([*before, *(one for m in models for one in (m, by_words.get(m, m)))]))
     tasks = open_tasks(
         datasets,
         split,
@@ -126,6 +133,7 @@ def evaluate(
         "contents": [task.digest for task in tasks],
         "measures": list(measures or ()),
         "hybrid": hybrid,
+        "words": words if hybrid else None,
         "tune_split": tune_split,
         "depth": asked.depth,
         "query_role": asked.query_role,
@@ -138,20 +146,16 @@ def evaluate(
     for spec in models:
         system: System | None = None
         for task in tasks:
-            if store.find(BM25 if spec == _BM25_SPEC else spec, task.name) is None:
+            if store.find(_row(spec), task.name) is None:
                 system = system or _open_system(spec, asked)
                 if isinstance(task, PairsTask):
                     if isinstance(system, DenseSystem):
                         store.keep(_similarity(system, task, asked))
                     continue
                 store.keep(_retrieval(system, task, measures, asked.depth))
-            if hybrid and spec != _BM25_SPEC and isinstance(task, RetrievalTask):
-                if hybrid == "weighted" and not task.tuning_qrels:
-                    continue
-                name = f"{spec} + {BM25}"
-                if store.find(name, task.name) is None:
-                    parts = [store.find(each, task.name) for each in (spec, BM25)]
-                    store.keep(_hybrid(name, hybrid, [p for p in parts if p], task, measures, asked.depth))
+            if isinstance(task, RetrievalTask) and hybrid and (hybrid == "rrf" or task.tuning_qrels):
+                for both in (pair for pair in by_words.items() if spec in pair):
+                    _keep_hybrid(store, hybrid, both, task, measures, asked.depth)
     if not store.evaluations:
         raise ConfigError("sentence pairs are for models that embed; name one with --model")
     if out is not None:
@@ -250,6 +254,26 @@ def _similarity(system: DenseSystem, task: PairsTask, asked: Asked) -> Evaluatio
         split=task.split,
         intervals={SPEARMAN: found.interval},
     )
+
+
+def _row(spec: str) -> str:
+    """What the row of a system is called."""
+    return BM25 if spec == _BM25_SPEC else spec
+
+
+def _keep_hybrid(
+    store: Store,
+    kind: str,
+    both: Sequence[str],
+    task: RetrievalTask,
+    measures: Sequence[str] | None,
+    depth: int | None,
+) -> None:
+    """Fuse two systems once both are there, if that was not done."""
+    name = " + ".join(map(_row, both))
+    parts = [part for spec in both if (part := store.find(_row(spec), task.name))]
+    if len(parts) == len(both) and store.find(name, task.name) is None:
+        store.keep(_hybrid(name, kind, parts, task, measures, depth))
 
 
 def _hybrid(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llara.datasets import StreamedCollection
+from llara.errors import ConfigError
 from llara.search import Run
 
 __all__ = ["TopDocuments", "exact_scores"]
@@ -25,6 +27,17 @@ class TopDocuments:
         self.depth = depth
         self.ignore_identical_ids = ignore_identical_ids
         self._best: list[list[tuple[float, str]]] = [[] for _ in query_ids]
+
+    @classmethod
+    def of(cls, collection: StreamedCollection, depth: int) -> TopDocuments:
+        """For the queries of a collection.
+
+        Raises:
+            ConfigError: the depth is below 1.
+        """
+        if depth < 1:
+            raise ConfigError(f"depth is {depth}, expected at least 1")
+        return cls(list(collection.queries), depth, ignore_identical_ids=collection.ignore_identical_ids)
 
     def add(self, query: int, scores_N: np.ndarray, ids: Sequence[str]) -> None:
         """Consider N documents for the query at that place; a score of -inf is no hit."""

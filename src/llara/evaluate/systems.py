@@ -1,4 +1,4 @@
-"""What can be asked: a retriever, BM25, a run from elsewhere; each turns a collection into a run."""
+"""What can be asked: a retriever, words, a run from elsewhere; each turns a collection into a run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 from llara.datasets import StreamedCollection
 from llara.encode import Role, encode_texts, longest_input
+from llara.encode.lexical import check_lexical
 from llara.errors import ConfigError, InputError
 from llara.evaluate.ranking import TopDocuments, exact_scores
 from llara.evaluate.reading import Block, Reading
+from llara.evaluate.words import Bm25System, LexicalSystem
 from llara.files import sha256_of
-from llara.lexical import Bm25Index
+from llara.indexes import Words
 from llara.search import Run, read_run
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 __all__ = [
-    "BM25",
-    "Bm25System",
     "DenseSystem",
     "RunSystem",
     "System",
@@ -31,9 +31,11 @@ __all__ = [
     "fingerprint_of",
     "open_system",
     "place_of",
+    "searches_words",
+    "words_of",
 ]
 
-BM25 = "BM25"
+_POOLINGS = ("cls", "mean", "last")
 
 
 class System(Protocol):
@@ -88,7 +90,7 @@ class DenseSystem:
     def run(self, collection: StreamedCollection, *, depth: int) -> Run:
         """See ``System.run``."""
         queries_QD = self._encode(list(collection.queries.values()), self.query_role)
-        top = _top_documents(collection, depth)
+        top = TopDocuments.of(collection, depth)
         blocks = self.reading.blocks(collection.documents())
         for block in _shown(blocks, self.progress, f"{self.name}: {collection.name}"):
             scores_QP = exact_scores(queries_QD, self._encode(block.texts, self.document_role))
@@ -97,37 +99,6 @@ class DenseSystem:
 
     def _encode(self, texts: list[str], role: Role) -> np.ndarray:
         return encode_texts(self.model, texts, role=role, batch_size=self.batch_size, own_similarity=True)
-
-
-class Bm25System:
-    """BM25 with Lucene's parameters; see ``llara.lexical``. Memory holds its index, not the texts."""
-
-    def __init__(self, *, reading: Reading = Reading(), k1: float = 1.2, b: float = 0.75) -> None:  # noqa: B008
-        self.name = BM25
-        self.reading = reading
-        self.settings = {"k1": k1, "b": b, **reading.settings()}
-
-    def run(self, collection: StreamedCollection, *, depth: int) -> Run:
-        """See ``System.run``. A document that shares no word with a query is no hit."""
-        ids: list[str] = []
-        starts: list[int] = []
-
-        def texts() -> Iterator[str]:
-            num_texts = 0
-            for document in collection.documents():
-                found = self.reading.texts(document)
-                ids.append(document.id)
-                starts.append(num_texts)
-                num_texts += len(found)
-                yield from found
-
-        index = Bm25Index(texts(), k1=self.settings["k1"], b=self.settings["b"])
-        starts_N = np.array(starts)
-        top = _top_documents(collection, depth)
-        for query, text in enumerate(collection.queries.values()):
-            scores_N = np.maximum.reduceat(index.scores(text), starts_N)
-            top.add(query, np.where(scores_N > 0, scores_N, -np.inf), ids)
-        return top.run()
 
 
 @dataclass
@@ -159,7 +130,7 @@ class RunSystem:
                 f"{path}: of its {len(found):,} queries, such as {next(iter(found), '')!r}, none is judged "
                 f"in {collection.name}, whose queries are such as {next(iter(collection.qrels))!r}"
             )
-        top = _top_documents(collection, max(depth, *map(len, found.values())))
+        top = TopDocuments.of(collection, max(depth, *map(len, found.values())))
         for query, query_id in enumerate(collection.queries):
             scores = found.get(query_id, {})
             top.add(query, np.array(list(scores.values()), dtype=np.float64), list(scores))
@@ -178,8 +149,9 @@ def open_system(
 ) -> System:
     """The system that a word names.
 
-    ``bm25`` (or ``none``); ``run:FILE``; ``cls:NAME``, ``mean:NAME``, ``last:NAME``: a plain Hugging Face
-    model with that pooling (the paper's Eq. 1, 2 and 3); anything else is a retriever's directory or name.
+    ``bm25`` (or ``none``); ``run:FILE``; ``lexical:NAME``: the words that a retriever's vectors hold;
+    ``cls:NAME``, ``mean:NAME``, ``last:NAME``: a plain Hugging Face model with that pooling (the paper's
+    Eq. 1, 2 and 3); anything else is a retriever's directory or name.
 
     Args:
         reading: with titles, a model of ours sees them as it was trained to; without, it sees none.
@@ -193,21 +165,36 @@ def open_system(
         return Bm25System(reading=reading)
     if kind == "run":
         return RunSystem(name=spec, path=rest)
-    if kind:
+    if kind in _POOLINGS:
         from llara.evaluate.plain import load_plain
 
         model, identity = load_plain(rest, kind, device=device), {"model": rest, "pooling": kind}
     else:
         from llara.model import load
 
-        model, identity = load(spec, device=device), {"model": spec}
+        model, identity = load(rest, device=device), {"model": rest}
     place = place_of(spec)
     if place is not None:
         from llara.model import title_separator_of
 
         identity["fingerprint"] = fingerprint_of(place)
-        if not kind and reading.title_separator is not None:
-            reading = replace(reading, title_separator=title_separator_of(spec))
+        if kind not in _POOLINGS and reading.title_separator is not None:
+            reading = replace(reading, title_separator=title_separator_of(rest))
+    if kind == "lexical":
+        from llara.hub import local_directory
+        from llara.words import WordHead
+
+        directory = local_directory(rest)
+        check_lexical("document", directory)
+        return LexicalSystem(
+            spec,
+            model,
+            WordHead.of(directory, max_tokens=longest_input(model)),
+            identity=identity,
+            reading=reading,
+            batch_size=batch_size,
+            shown=lambda blocks, about: _shown(blocks, progress, about),
+        )
     return DenseSystem(
         spec,
         model,
@@ -218,6 +205,29 @@ def open_system(
         batch_size=batch_size,
         progress=progress,
     )
+
+
+def searches_words(spec: str) -> bool:
+    """Whether what a word names searches by words alone."""
+    return _kind(spec)[0] in ("bm25", "lexical")
+
+
+def words_of(spec: str, words: Words) -> str:
+    """The search by words that a system is fused with.
+
+    >>> words_of("llara-mini", "bm25"), words_of("llara-mini", "lexical")
+    ('bm25', 'lexical:llara-mini')
+
+    Raises:
+        ConfigError: its own words are asked for, and it is no retriever.
+    """
+    if words == "bm25":
+        return "bm25"
+    if _kind(spec)[0]:
+        raise ConfigError(
+            f"{spec} holds no words of its own to be fused with; expected a retriever, or --words bm25"
+        )
+    return f"lexical:{spec}"
 
 
 def place_of(spec: str, dataset: str = "") -> Path | None:
@@ -264,7 +274,9 @@ def check_system(spec: str, datasets: Iterable[str]) -> None:
     elif kind != "bm25":
         from llara.model import resolve
 
-        resolve(name)
+        place = resolve(name)
+        if kind == "lexical" and Path(place).is_dir():
+            check_lexical("document", place)
 
 
 def _kind(spec: str) -> tuple[str, str]:
@@ -272,17 +284,11 @@ def _kind(spec: str) -> tuple[str, str]:
     kind, colon, name = spec.partition(":")
     if spec.lower() in ("bm25", "none"):
         return "bm25", ""
-    if not colon or kind not in ("run", "cls", "mean", "last"):
+    if not colon or kind not in ("run", "lexical", *_POOLINGS):
         return "", spec
     if not name:
         raise ConfigError(f"{spec!r} names nothing after the colon; expected such as {kind}:NAME")
     return kind, name
-
-
-def _top_documents(collection: StreamedCollection, depth: int) -> TopDocuments:
-    if depth < 1:
-        raise ConfigError(f"depth is {depth}, expected at least 1")
-    return TopDocuments(list(collection.queries), depth, ignore_identical_ids=collection.ignore_identical_ids)
 
 
 def _add_best_passages(top: TopDocuments, scores_QP: np.ndarray, block: Block) -> None:

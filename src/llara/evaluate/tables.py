@@ -14,7 +14,7 @@ from llara.errors import InputError
 from llara.evaluate import paper
 from llara.evaluate.comparison import Difference, differences_of
 from llara.evaluate.results import Evaluation
-from llara.evaluate.systems import BM25
+from llara.evaluate.words import BM25
 from llara.report import Cell, Column, Row, Table
 from llara.report.tables import SIGNIFICANT
 from llara.significance import holm, paired_randomization_test

@@ -10,9 +10,9 @@ from typing import Any
 from llara import report
 from llara.evaluate.comparison import Difference, differences_of
 from llara.evaluate.results import Evaluation
-from llara.evaluate.systems import BM25
 from llara.evaluate.tables import LEVEL, table_of_differences
 from llara.evaluate.unlabelled import CAUTION
+from llara.evaluate.words import BM25
 from llara.report import Section, Table, Text
 
 __all__ = ["Verdict", "as_data", "finding", "markdown", "sections", "verdicts"]
