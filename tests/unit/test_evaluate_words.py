@@ -10,7 +10,7 @@ from llara.evaluate import Asked, Reading, evaluate
 from llara.fusion import reciprocal_rank_fusion
 from llara.indexes import build_index
 from llara.model import MINI
-from llara.search import Searcher, run_from_hits
+from llara.search import Mode, Searcher, run_from_hits
 
 LEXICAL = f"lexical:{MINI}"
 TEXTS = {
@@ -40,7 +40,7 @@ def indexed(collection, tmp_path_factory):
     encode_file(MINI, folder / "data" / "corpus.jsonl", folder / "vectors", role="document")
     searcher = Searcher.open(build_index(folder / "vectors", folder / "index", words=["lexical"]))
     ids, queries = list(collection.queries), list(collection.queries.values())
-    modes = ("dense", "lexical")
+    modes: tuple[Mode, ...] = ("dense", "lexical")
     return {mode: run_from_hits(ids, searcher.search(queries, 5, mode=mode)) for mode in modes}
 
 
