@@ -53,7 +53,25 @@ class Progress:
         if self._speaks and now - self._told >= _SECONDS:
             self._told = now
             rate = self._documents / (now - self._started)
-            left = (self._total - self._documents) / rate / 3600
+            left = _duration((self._total - self._documents) / rate)
             self._tell(
-                f"{self._documents:,} of {self._total:,} texts, {rate:,.0f} a second, {left:.1f} h left"
+                f"{self._documents:,} of {self._total:,} texts, {_figures(rate)} a second, {left} left"
             )
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(90_000), _duration(600), _duration(5)
+    ('25.0 h', '10 min', '5 s')
+    """
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def _figures(rate: float) -> str:
+    """
+    >>> _figures(12_345.6), _figures(0.0421)
+    ('12,346', '0.042')
+    """
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"

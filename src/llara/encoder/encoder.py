@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -128,7 +128,7 @@ class Encoder:
         done = 0
         hide = not (progress and sys.stderr.isatty())
         with tqdm(total=len(texts), desc=f"encode {role}", unit="text", leave=False, disable=hide) as bar:
-            for vectors in self._windows(texts, role, batch_size):
+            for vectors in self._windows(texts, role, batch_size, bar.update):
                 if together is None:
                     together = np.empty((len(texts), vectors.shape[1]), dtype=np.float32)
                 these = slice(done, done + len(vectors))
@@ -137,20 +137,22 @@ class Encoder:
                     _check_lengths(vectors)
                 together[these] = vectors if similarity == "dot" and own_similarity else unit(vectors)
                 done += len(vectors)
-                bar.update(len(vectors))
         assert done == len(texts)
         return np.zeros((0, self.dimension), dtype=np.float32) if together is None else together
 
-    def _windows(self, texts: Sequence[str], role: Role, batch_size: int | None) -> Iterator[np.ndarray]:
+    def _windows(
+        self, texts: Sequence[str], role: Role, batch_size: int | None, tick: Callable[[int], object]
+    ) -> Iterator[np.ndarray]:
         if self.path is not None:
             self.model.eval()  # as the stock path does
-            yield from self.path.vectors(texts, role, most_texts=batch_size)
+            yield from self.path.vectors(texts, role, most_texts=batch_size, tick=tick)
             return
         encode = self.model.encode_query if role == "query" else self.model.encode_document
         size = batch_size or 64
         for start in range(0, len(texts), size * _STOCK_BLOCK_BATCHES):
             block = list(texts[start : start + size * _STOCK_BLOCK_BATCHES])
             vectors = encode(block, batch_size=size, show_progress_bar=False)
+            tick(len(block))
             yield np.asarray(vectors, dtype=np.float32)
 
     def _compile(self) -> None:

@@ -10,7 +10,7 @@ would add the pickling of every text and id.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,12 +70,18 @@ class FastPath:
         return self.known.transformer.model
 
     def vectors(
-        self, texts: Sequence[str], role: Role, *, most_texts: int | None = None
+        self,
+        texts: Sequence[str],
+        role: Role,
+        *,
+        most_texts: int | None = None,
+        tick: Callable[[int], object] = lambda _: None,
     ) -> Iterator[np.ndarray]:
         """Yield vectors, float32 ``[n, D]``, for consecutive windows of ``texts``.
 
         Args:
             most_texts: no batch holds more.
+            tick: told of each batch how many texts it holds, when it is done or under way.
         """
         spans = list(_windows(texts))
         with self._attention(), ThreadPoolExecutor(1) as background:
@@ -87,7 +93,7 @@ class FastPath:
                 if i + 1 < len(spans):
                     after = slice(*spans[i + 1])
                     coming = background.submit(self._prepare, texts[after], role, most_texts)
-                yield self._compute(window, end - start, role)
+                yield self._compute(window, end - start, role, tick)
 
     def _prepare(self, texts: Sequence[str], role: Role, most_texts: int | None) -> list[_Batch]:
         """Tokenize a window and lay out its batches."""
@@ -114,13 +120,16 @@ class FastPath:
         return _mapped(layout, torch.Tensor.pin_memory)
 
     @torch.inference_mode()
-    def _compute(self, window: Sequence[_Batch], count: int, role: Role) -> np.ndarray:
+    def _compute(
+        self, window: Sequence[_Batch], count: int, role: Role, tick: Callable[[int], object]
+    ) -> np.ndarray:
         """The vectors, float32 ``[count, D]``, of a window; they leave the device once."""
         device = next(self.trunk.parameters()).device
-        parts = [
-            self._batch_vectors(_mapped(batch.layout, lambda x: x.to(device, non_blocking=True)), role)
-            for batch in window
-        ]
+        parts = []
+        for batch in window:
+            layout = _mapped(batch.layout, lambda x: x.to(device, non_blocking=True))
+            parts.append(self._batch_vectors(layout, role))
+            tick(len(batch.indices))
         together = torch.cat(parts).cpu().numpy()
         vectors = np.empty_like(together)
         vectors[[i for batch in window for i in batch.indices]] = together
