@@ -4,8 +4,8 @@ index.
 Read in this order: ``base`` (the protocols), ``settings`` and ``source`` (what an index is made of),
 ``exact`` (the oracle) with ``blocks`` (the same on a GPU), ``candidates`` (what the faster kinds share),
 ``hnsw``, ``lists`` and ``ivf``, ``flat`` (few bits), ``filters`` and ``documents`` (the texts, and what
-counts), ``words`` (what to search by besides vectors), ``stored`` (a directory of faiss), ``milvus``,
-``directory`` (what users call).
+counts), ``words`` (what to search by besides vectors), ``kinds`` and ``stored`` (a directory of faiss),
+``milvus``, ``directory`` (what users call).
 """
 
 from llara.indexes.base import Change, Found, Index, IndexManifest, Kind, by_score

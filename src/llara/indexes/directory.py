@@ -10,12 +10,13 @@ from typing import get_args
 
 from llara.errors import ConfigError, InputError
 from llara.files import atomic_directory, check_output
-from llara.indexes import stored, updates
+from llara.indexes import updates
 from llara.indexes.base import Backend, Change, Index, IndexManifest, Kind
+from llara.indexes.kinds import KINDS, check_names, search_settings, settings_of
 from llara.indexes.manifests import is_replaced, read_index_manifest, write_index_manifest
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
-from llara.indexes.stored import KINDS, StoredIndex
+from llara.indexes.stored import StoredIndex
 from llara.indexes.words import Words, check_words
 from llara.settings import apply_overrides
 from llara.unicode import check_list
@@ -110,7 +111,7 @@ def open_index(directory: Path, *, settings: Sequence[str] = ()) -> Index:
     """
     while True:
         manifest = read_index_manifest(directory)
-        found = stored.search_settings(stored.settings_of(manifest, directory), settings)
+        found = search_settings(settings_of(manifest, directory), settings)
         try:
             if manifest.backend == "milvus":
                 from llara.indexes.milvus import MilvusIndex
@@ -144,7 +145,7 @@ def add_to_index(directory: Path, vectors: Path, *, model: str | None = None) ->
                 f"{vectors} was made with another {name.format(there)} than the index {directory} "
                 f"({here!r}); encode the documents as those of the index were, or build a new index of both"
             )
-    found = stored.settings_of(manifest, directory)
+    found = settings_of(manifest, directory)
     if manifest.backend == "milvus":
         from llara.indexes import milvus
 
@@ -178,5 +179,5 @@ def _chosen(kind: Kind, settings: IndexSettings | Sequence[str] | None) -> Index
                 f"{settings!r} are no settings of the kind {kind}; expected {expected.__name__}"
             )
         return settings
-    stored.check_names(expected(), settings)
+    check_names(expected(), settings)
     return apply_overrides(expected(), settings)

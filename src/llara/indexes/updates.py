@@ -14,10 +14,10 @@ from llara.errors import InputError, OutputError
 from llara.files import settle
 from llara.indexes.base import Change, Files, IndexManifest
 from llara.indexes.documents import Documents, Facts
+from llara.indexes.kinds import KINDS, opened
 from llara.indexes.manifests import documents_path, read_index_manifest
 from llara.indexes.settings import IndexSettings
 from llara.indexes.source import VectorSource
-from llara.indexes.stored import KINDS, opened
 from llara.indexes.words import Words, extend_words, write_words
 
 __all__ = ["add", "build", "delete", "unchanging"]
