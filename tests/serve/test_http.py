@@ -208,6 +208,8 @@ def test_every_operation_is_described_with_its_errors(server):
         "POST /inspect",
         "POST /inspect/pair",
     }
+    for name in ("GET /documents", "GET /documents/{id}"):  # they wait for a place, too
+        assert {"429", "503"} <= set(operations[name]["responses"])
     for name, operation in operations.items():
         errors = {status for status in operation["responses"] if status != "200"}
         assert errors >= {"401", "500"}, name

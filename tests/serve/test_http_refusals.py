@@ -113,6 +113,18 @@ def test_any_unicode_is_a_text(client, model, text):
     assert client.post("/search", json={"query": text, "k": 1}).status_code == 200
 
 
+@pytest.mark.parametrize("blank", [" ", "\u3000", "\n\t"])
+def test_a_blank_text_holds_no_words(client, blank):
+    for path, body, name in (
+        ("/inspect", {"text": blank}, "text"),
+        ("/inspect/pair", {"query": blank, "document": "a wing"}, "query"),
+        ("/inspect/pair", {"query": "a wing", "document": blank}, "document"),
+    ):
+        answer = client.post(path, json=body)
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_value")
+        assert error_of(answer)["message"].startswith(f"{name}: it is blank")
+
+
 def test_a_body_of_10_mb_is_refused_announced_or_not(client):
     body = b" " * 10_000_000
     kind = {"Content-Type": "application/json"}

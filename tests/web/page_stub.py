@@ -73,7 +73,8 @@ class Faults:
     delay: dict[str, float] = field(default_factory=dict)
     key: str | None = None
     text_characters: int = 100_000
-    modes: tuple[str, ...] = ("dense", "bm25", "hybrid")
+    modes: tuple[str, ...] = ("dense", "bm25", "hybrid")  # none: there is no index
+    preset: str | None = "paper"  # None: the model cannot be inspected
     asked: list[tuple[str, str]] = field(default_factory=list)  # (mode, query) of every search
 
 
@@ -268,6 +269,8 @@ def build(faults: Faults) -> FastAPI:
     @app.middleware("http")
     async def guard(request: Request, call_next: Any) -> Response:
         path = request.url.path
+        if path.startswith("/inspect") and faults.preset is None:
+            return refusal(501, "this model was not written by llara and cannot be looked into")
         if path in faults.status:
             return refusal(faults.status[path][0], faults.status[path][2], faults.status[path][1])
         open_to_all = path in ("/", "/health", "/info") or path.startswith("/page/")
@@ -293,7 +296,9 @@ def build(faults: Faults) -> FastAPI:
     @app.get("/info")
     def info() -> dict[str, Any]:
         limits = {"text_characters": faults.text_characters}
-        facts = {**INFO, "limits": limits}
+        facts = {**INFO, "limits": limits, "model": {**INFO["model"], "preset": faults.preset}}
+        if not faults.modes:
+            facts["index"] = None
         return {**facts, "modes": list(faults.modes), "needs_key": faults.key is not None}
 
     @app.post("/search")

@@ -154,9 +154,12 @@ def test_more_hits_are_shown_on_demand(visit: Open) -> None:
     one = visit()
     one.search(query)
     assert len(one.ids("dense")) == 10
-    one.page.click("#column-dense .foot button")
+    one.page.focus("#column-dense .foot button")
+    one.page.keyboard.press("Enter")
     one.settle()
     assert one.ids("dense") == expected(query, "dense", 20)
+    focused = one.page.evaluate("document.activeElement.closest('.hit')?.dataset.id")
+    assert focused == one.ids("dense")[10]  # the first new one
     assert len(one.ids("dense")) > 10
     assert parse_qs(urlsplit(one.page.url).query)["k"] == ["20"]
 
@@ -176,9 +179,11 @@ def test_no_hit_moves_when_the_words_of_the_query_come(visit: Open) -> None:
     while not held:
         one.page.wait_for_timeout(10)
     before = one.page.locator(".hit").first.bounding_box()
+    one.page.focus("#inspect")
     held[0].continue_()
     one.page.wait_for_selector("#expects .expected")
     assert one.page.locator(".hit").first.bounding_box() == before
+    assert one.page.evaluate("document.activeElement.id") == "inspect"
 
 
 def test_the_facts_are_those_of_model_and_index(visit: Open) -> None:

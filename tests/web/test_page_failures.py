@@ -120,6 +120,11 @@ def test_a_query_too_long_for_an_address_is_searched_and_left_out_of_it(visit: O
     one.page.wait_for_selector(".hit")
     assert served.faults.asked[-1][1].strip() == text.strip()
     assert len(one.page.evaluate("location.href")) < 4_200
+    one.open_first()
+    one.page.click("#panel-close")
+    one.page.wait_for_selector("#panel", state="hidden")
+    assert one.page.input_value("#query").strip() == text.strip()
+    assert one.page.locator(".hit").count() > 0
 
 
 def test_without_a_key_the_page_says_so_and_offers_to_enter_one(visit: Open, served: Served) -> None:

@@ -89,7 +89,7 @@ pre { background: var(--card); border: 1px solid var(--grid); border-radius: 8px
   dl:not(.figures) { grid-template-columns: 1fr; gap: 0; } dl:not(.figures) dd { margin: 0 0 .5rem; }
   .figures dd { font-size: 1.1rem; } }
 @media print { :root { --paper: #fff; --card: #fff; color-scheme: light; } body { font-size: 10.5pt; }
-  main { max-width: none; padding: 0; } h2, h3 { break-after: avoid; }
+  main { max-width: none; padding: 0; } h2, h3, h4, summary, .remark { break-after: avoid; }
   figure, tr, .figures div, li { break-inside: avoid; } pre { white-space: pre-wrap; }
   details::details-content { content-visibility: visible; block-size: auto; } .wide { overflow: visible; } }
 code { font: .88rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }

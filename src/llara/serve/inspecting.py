@@ -26,6 +26,7 @@ router = APIRouter(prefix="/inspect", tags=["what vectors hold"])
 async def inspect(request: Request) -> Response:
     engine = _able(engine_of(request))
     body = await read_body(request, request.app.state.requests.inspect)
+    _check_words(text=body.text)
     found = await engine.inspect(lambda inspector: inspector.inspect(body.text, top=body.top).to_dict())
     return json_response(await engine.in_thread(as_json, found))
 
@@ -46,8 +47,15 @@ async def pair(request: Request) -> Response:
         text = text[: engine.settings.limits.text_characters]
     else:
         text = body.document
+    _check_words(query=body.query, document=text)
     found = await engine.inspect(lambda inspector: inspector.pair(body.query, text, top=body.top).to_dict())
     return json_response(await engine.in_thread(as_json, found))
+
+
+def _check_words(**texts: str) -> None:
+    for name, text in texts.items():
+        if not text.strip():
+            raise ApiError(400, f"{name}: it is blank, and so holds no words; expected some", "invalid_value")
 
 
 def _able(engine: Engine) -> Engine:

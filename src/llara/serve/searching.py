@@ -49,7 +49,7 @@ async def search(request: Request) -> Response:
 @router.get(
     "/documents",
     summary="A document by its id, whatever that is",
-    responses=responses(DocumentBody, 400, 404),
+    responses=responses(DocumentBody, 400, 404, 429, 503),
     openapi_extra={
         "parameters": [{"name": "id", "in": "query", "required": True, "schema": {"type": "string"}}]
     },
@@ -62,7 +62,9 @@ async def get_document_of_any_id(request: Request) -> Response:
 
 
 @router.get(
-    f"/documents/{{id:{WHOLE}}}", summary="A document by its id", responses=responses(DocumentBody, 404)
+    f"/documents/{{id:{WHOLE}}}",
+    summary="A document by its id",
+    responses=responses(DocumentBody, 404, 429, 503),
 )
 async def get_document(request: Request, id: str) -> Response:  # noqa: A002 - its name in the description
     return await _document(request, id)

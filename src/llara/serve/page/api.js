@@ -1,10 +1,10 @@
 /** The server's answers, and its refusals in a few kinds that the page can speak of. */
 
-const BASE = new URL(".", document.baseURI); // also below a proxy's prefix
+export const BASE = new URL(".", document.baseURI); // also below a proxy's prefix
 const KEY = "llara-key";
 const PATIENCE_MS = 30_000;
 
-/** kind: gone (no answer), slow (none within our patience), key (401), busy (429), unavailable (503), broken (other 5xx), refused (other 4xx). */
+/** kind: gone (no answer), slow (none within our patience), key (401), busy (429), unable (501), unavailable (503), broken (other 5xx), refused (other 4xx). */
 export class Failure extends Error {
   constructor(kind, message = "", { status = 0, retryAfter = null } = {}) {
     super(message);
@@ -45,7 +45,7 @@ export const key = {
 /** Whether a header can carry it. */
 export const isKey = (text) => /^[!-~]+$/.test(text);
 
-const KINDS = { 401: "key", 429: "busy", 503: "unavailable" };
+const KINDS = { 401: "key", 429: "busy", 501: "unable", 503: "unavailable" };
 
 async function ask(path, { body, signal } = {}) {
   const headers = { Accept: "application/json" };
@@ -121,6 +121,7 @@ async function search({ query, k, mode }, signal) {
 export const api = {
   health: () => ask("health"),
   info: () => ask("info"),
+  description: () => ask("openapi.json"),
   search,
   document: (id, signal) => once(`documents/${id}`, () => ask(`documents?id=${encodeURIComponent(id)}`, { signal })),
   inspect: (text, signal) => post("inspect", { text, top: 30 }, signal),

@@ -4,7 +4,7 @@ import { addressOf, readAddress } from "./address.js";
 import { api, key } from "./api.js";
 import { askKey, openHelp } from "./dialogs.js";
 import { $, el } from "./dom.js";
-import { awaitExpects, fadeExpects, hideExpects, showExpects } from "./expects.js";
+import { awaitExpects, expectsAre, fadeExpects, hideExpects, showExpects } from "./expects.js";
 import { MODES, showFacts, showOthers, showWays } from "./facts.js";
 import { listen } from "./keyboard.js";
 import { kept, language, switchLanguage, t, translate } from "./language.js";
@@ -17,7 +17,7 @@ const SESSION_MS = 3000; // typing on within this time is the same question: one
 
 let info = null;
 let available = MODES; // until /info says what there is
-let state = readAddress(available);
+let state = current();
 let round = 0; // of questions; an answer to an earlier one is not shown
 let running = new AbortController();
 let pause = null;
@@ -38,15 +38,22 @@ const panel = new Panel({
   step,
   pick: (tab) => go({ tab }),
   most: () => info?.limits.text_characters ?? Infinity,
-  failed: (error) => (["refused", "broken"].includes(error.kind) ? null : fail(error)), // the panel says these
+  failed: (error) => (["refused", "broken", "unable"].includes(error.kind) ? null : fail(error)), // the panel says these
 });
+
+/** What the address says, and of a query too long for it the history. */
+function current() {
+  const said = readAddress(available);
+  return { ...said, q: history.state?.q ?? said.q };
+}
 
 /** To another state of the page; `push` makes it a step of the back button. */
 function go(change, { push = false, opened = history.state?.opened ?? false } = {}) {
   state = { ...state, ...change };
   const address = addressOf(state, available);
-  if (push) history.pushState({ opened }, "", address);
-  else history.replaceState({ opened }, "", address);
+  const { q } = state;
+  if (push) history.pushState({ opened, q }, "", address);
+  else history.replaceState({ opened, q }, "", address);
   draw();
 }
 
@@ -82,7 +89,7 @@ function drawModes() {
 
 function toggleMode(mode) {
   const modes = available.filter((one) => (one === mode) !== state.modes.includes(one));
-  if (modes.length) go({ modes }, { push: true });
+  if (modes.length) go({ modes }, { push: true, opened: false });
 }
 
 async function drawSearch() {
@@ -266,7 +273,7 @@ function connect() {
   addEventListener("popstate", () => {
     clearTimeout(pause);
     session = 0;
-    state = readAddress(available);
+    state = current();
     query.value = state.q;
     draw();
   });
@@ -305,7 +312,8 @@ async function start() {
   }
   clearNotice();
   available = MODES.filter((mode) => info.modes.includes(mode));
-  state = { ...readAddress(available), q: $("query").value }; // what was typed while this was awaited counts
+  state = { ...current(), q: $("query").value }; // what was typed while this was awaited counts
+  expectsAre(info.model.preset !== null);
   drawLanguage();
   if (info.needs_key && key.get() === null) {
     askKey({ wrong: false, done: retry });

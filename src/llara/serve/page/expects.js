@@ -5,8 +5,12 @@ import { $, el } from "./dom.js";
 import { t } from "./language.js";
 
 const WORDS = 10;
-const UNABLE = 501;
-let able = true; // until the server says that it is not
+let able = true;
+
+/** Whether there are such words: a model that llara did not make has none. */
+export function expectsAre(possible) {
+  able = possible;
+}
 
 export function hideExpects() {
   const line = $("expects");
@@ -27,11 +31,13 @@ export function awaitExpects(inspect) {
 
 function fill(words, inspect) {
   const line = $("expects");
-  line.replaceChildren(
-    el("span", { class: "label" }, t("expects")),
-    el("span", { class: "words" }, words),
-    el("button", { type: "button", id: "inspect", onclick: inspect }, t("inspectQuery")),
-  );
+  if (!$("inspect")) {
+    const button = el("button", { type: "button", id: "inspect", onclick: inspect });
+    line.append(el("span", { class: "label" }), el("span", { class: "words" }), button);
+  }
+  line.querySelector(".label").textContent = t("expects");
+  line.querySelector(".words").replaceChildren(...words);
+  $("inspect").textContent = t("inspectQuery"); // the button stays: it may have the focus
   line.hidden = false;
 }
 
@@ -42,11 +48,15 @@ function chip({ word, weight, in_text: known }, most) {
 
 /** Ask and show, if by then it `stillMatters()`. */
 export async function showExpects(query, { signal, stillMatters, inspect }) {
+  if (!able) {
+    hideExpects();
+    return;
+  }
   let words = [];
   try {
     words = (await api.inspect(query, signal)).roles.next.words.slice(0, WORDS);
-  } catch (error) {
-    able = error.status !== UNABLE; // the hits are there; the inspector says what is wrong
+  } catch {
+    // the hits are there; the inspector says what is wrong
   }
   if (!stillMatters()) return;
   if (!words.length) {

@@ -40,13 +40,14 @@ export function showFacts({ version, model, index }) {
       ["api", el("a", { href: "docs" }, "/docs")],
     ]),
   );
-  const documents = number(index?.documents ?? 0);
-  $("served").textContent = t("served", { model: plain(model.name), documents });
+  const values = { model: plain(model.name), documents: number(index?.documents) };
+  $("served").textContent = index ? t("served", values) : values.model;
 }
 
 /** On the empty page: each way of searching, and for those that the index lacks how to get them. */
 export function showWays(available) {
-  const shown = MODES.filter((mode) => mode !== "lexical" || available.includes("lexical"));
+  const usual = available.length ? MODES : []; // a server without an index says so once, above
+  const shown = usual.filter((mode) => mode !== "lexical" || available.includes("lexical"));
   const ways = shown.map((mode) => {
     const here = available.includes(mode);
     return el(

@@ -143,11 +143,12 @@ export class Panel {
     if (signal.aborted) return [];
     if (doc.title) $("panel-title").textContent = doc.title;
     if (tab === "read") return readView(doc, what.hit);
+    const whole = wholeText(doc);
+    if (!whole.trim()) return [el("p", { class: "nothing" }, t("blank"))];
     if (tab === "match") {
       if (!what.query.trim()) return [el("p", { class: "nothing" }, t("noQuery"))];
       return matchView(await api.pair(what.query, what.doc, signal), what.query, doc);
     }
-    const whole = wholeText(doc);
     const text = firstPoints(whole, this.most());
     const cut = text === whole ? [] : [el("p", { class: "about" }, t("sent.cut", { n: number(this.most()) }))];
     const inspection = await api.inspect(text, signal);

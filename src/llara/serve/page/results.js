@@ -19,6 +19,7 @@ export class Board {
     this.front = null;
     this.opened = null;
     this.skeleton = null;
+    this.grown = null; // {mode, at}: whose "more" was pressed, and how many hits it had
     this.k = 0;
     new ResizeObserver(() => this.arrange()).observe(this.root);
     for (const kind of ["pointerover", "focusin"]) {
@@ -129,11 +130,23 @@ export class Board {
     const items = answer.hits.map((hit) => this.hit(hit, mode));
     const nothing = mode === "bm25" ? "nothing.bm25" : "nothing";
     const foot = items.length
-      ? items.length >= this.k && this.k < 100 && el("button", { type: "button", onclick: this.more }, t("more"))
+      ? items.length >= this.k && this.k < 100 && this.moreButton(mode, items.length)
       : el("p", { class: "nothing" }, t(nothing));
     const took = t("took", { ms: number(answer.took_ms, { maximumFractionDigits: 1 }) });
     this.fill(column, items, foot ? [foot] : [], took);
+    if (this.grown?.mode === mode && items.length > this.grown.at) {
+      items[this.grown.at].querySelector("a").focus({ preventScroll: true }); // the button had it, and is gone
+      this.grown = null;
+    }
     this.root.dataset.answered = [...this.columns].filter(([, c]) => c.answer).length;
+  }
+
+  moreButton(mode, at) {
+    const press = () => {
+      this.grown = { mode, at };
+      this.more();
+    };
+    return el("button", { type: "button", onclick: press }, t("more"));
   }
 
   fail(mode) {
@@ -157,6 +170,7 @@ export class Board {
     const link = el(
       "a",
       {
+        dir: "auto",
         href: this.linkTo(hit.id),
         onclick: (event) => {
           if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
