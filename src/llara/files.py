@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llara.errors import InputError, OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = [
+    "Alone",
     "atomic_directory",
+    "check_apart",
     "check_output",
     "check_work",
     "place_of",
@@ -24,6 +33,8 @@ __all__ = [
     "work_directory",
     "write_text_atomic",
 ]
+
+_NEW_SECONDS = 60.0  # a directory may have been made and not yet locked
 
 
 def place_of(out: Path) -> Path:
@@ -44,28 +55,85 @@ def check_output(out: Path, *, overwrite: bool) -> None:
         raise OutputError(f"the output {out} is a file, expected a directory; choose another path")
 
 
+def check_apart(out: Path, *read: Path | str) -> None:
+    """Refuse an output that what is read stands in, or is: ``--overwrite`` would delete it.
+
+    Raises:
+        OutputError: which of ``read`` it is; a name that is no path here is passed over.
+    """
+    place = out.resolve()
+    for source in read:
+        if Path(source).exists() and Path(source).resolve().is_relative_to(place):
+            raise OutputError(
+                f"the output {out} would replace {source}, which is read for it; choose another path"
+            )
+
+
+class Alone:
+    """Keeps other runs out of a directory, until it is released or this process ends in whatever way.
+
+    Where there are no locks (Windows, some file systems of clusters), nobody is kept out.
+    """
+
+    def __init__(self) -> None:
+        self._held: int | None = None
+
+    def take(self, directory: Path) -> bool:
+        """Whether it is now ours, in place of what was held before."""
+        self.close()
+        if fcntl is None:
+            return True
+        held = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            return False
+        except OSError:  # no locks here
+            os.close(held)
+            return True
+        self._held = held
+        return True
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether a lock is held, so that others would be kept out."""
+        return self._held is not None
+
+    def close(self) -> None:
+        """Let others in."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
 @contextmanager
 def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None = None) -> Iterator[Path]:
     """Yield a temporary directory beside ``out`` that becomes ``out`` only if the block succeeds.
 
-    If ``out`` is a symbolic link, what it points to is made or replaced, and the link stays.
+    If ``out`` is a symbolic link, what it points to is made or replaced, and the link stays. What a process
+    that was killed left of the same output is removed.
 
     Args:
         within: where the temporary directory stands instead, on the same file system.
 
     Raises:
-        OutputError: ``out`` exists and is not empty, or the disk is full or read-only.
+        OutputError: ``out`` exists and is not empty, now or at the end, or the disk is full or read-only.
     """
     check_output(out, overwrite=overwrite)
     temporary: Path | None = None
+    alone = Alone()
     try:
         place = place_of(out)
         place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(within or place.parent, f".{glob.escape(place.name)}.*.partial")
         temporary = Path(
             tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".partial", dir=within or place.parent)
         )
+        alone.take(temporary)
         temporary.chmod(0o755)
         yield temporary
+        check_output(out, overwrite=overwrite)  # another may have been quicker
         put_in_place(temporary, place)
     except OSError as error:
         raise OutputError(
@@ -74,6 +142,18 @@ def atomic_directory(out: Path, *, overwrite: bool = False, within: Path | None 
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+        alone.close()
+
+
+def _sweep(folder: Path, pattern: str) -> None:
+    """Remove temporary directories that no living process holds."""
+    for left in folder.glob(pattern):
+        alone = Alone()
+        with suppress(OSError):
+            old = time.time() - left.stat().st_mtime > _NEW_SECONDS
+            if old and left.is_dir() and alone.take(left) and alone.is_sure:
+                shutil.rmtree(left, ignore_errors=True)
+        alone.close()
 
 
 def put_in_place(directory: Path, out: Path) -> None:

@@ -23,9 +23,13 @@ def forking_context(*modules: str) -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*modules])
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        return context
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    forkserver.ensure_running()
-    signal.signal(signal.SIGINT, before)
+    in_main = threading.current_thread() is threading.main_thread()  # to which signals belong
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+    try:
+        forkserver.ensure_running()
+    except OSError:  # its socket, whose path below TMPDIR may be too long for one
+        return multiprocessing.get_context("spawn")
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, before)
     return context

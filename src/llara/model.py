@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llara.errors import ModelError
-from llara.files import atomic_directory, check_output
+from llara.files import atomic_directory, check_apart, check_output
 from llara.modules import SLOTS, write_json, write_modules
 from llara.prompts import Prompts, Task, chat_template, get_preset
 
@@ -298,6 +298,7 @@ def convert(
     """
     get_preset(preset)
     check_output(out, overwrite=overwrite)
+    check_apart(out, source)
     tokenizer = load_tokenizer(source)
     prompts = Prompts(tokenizer, preset)
     config = load_config(source)

@@ -130,7 +130,7 @@ class Prompts:
 
     def text_ids(self, texts: Sequence[str], max_tokens: int | None = None) -> list[list[int]]:
         """Ids of each text alone, cut to ``max_tokens``; nothing in a text becomes a special token."""
-        if not texts:
+        if len(texts) == 0:
             return []
         if not self.preset.joined:
             return [ids[:max_tokens] for ids in self._encoded(texts)]

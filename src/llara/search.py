@@ -85,7 +85,7 @@ class Searcher:
     @classmethod
     def open(
         cls,
-        index: Path,
+        index: Path | str,
         model: str | None = None,
         *,
         query_role: Role = "query",

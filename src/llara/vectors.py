@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -175,7 +176,7 @@ def read_stored(directory: Path, manifest: VectorsManifest, shard: Shard) -> np.
     dtype = np.dtype("uint8" if binary else manifest.dtype)
     try:
         stored: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # numpy's, of a damaged header
         raise InputError(f"{path} is missing or damaged ({error}); {_AGAIN}") from error
     if stored.shape != shape or stored.dtype != dtype:
         raise InputError(

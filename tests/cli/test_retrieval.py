@@ -191,10 +191,14 @@ def test_an_index_is_filtered_added_to_and_deleted_from(
     assert set(found()) == {"a", "b", "c", "d"}
     assert main(["index", "--index", index, "--delete", "a", "nothing"]) == 0
     assert capsys.readouterr().err == "1 documents deleted, 1 were not there\n"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"b\nd\n")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfb\r\n\nd\n")))
     assert main(["index", "--index", index, "--delete", "-"]) == 0
     assert capsys.readouterr().err == "2 documents deleted, 0 were not there\n"
     assert found() == ["c"]
+    for arguments in (["index", "--index", index, "--delete", "\udcff"], ["search", "--index", index, "x"]):
+        more = ["--filter", "a == '\udcff'"] if arguments[0] == "search" else []
+        assert main([*arguments, *more]) == 1
+        assert "is not Unicode text" in capsys.readouterr().err
     assert main(["search", "--index", index, "x", "--filter", "year >"]) == 1
     assert capsys.readouterr().err.startswith("error: the filter 'year >' has 'the end' at character 7")
     assert main(["search", "--index", index, "caf\udce9"]) == 1  # as Python reads an argument in Latin-1

@@ -54,6 +54,13 @@ def test_every_piece_is_done_once(name: str, workers: int, tmp_path: Path) -> No
     assert is_here == {workers == 1}
 
 
+def test_local_workers_see_the_environment_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("first", "second"):
+        monkeypatch.setenv("LLARA_TEST_OF_NOW", value)
+        list(engine_of("local", 2).run(Pieces(tmp_path, variable="LLARA_TEST_OF_NOW"), range(2)))
+        assert (tmp_path / "variable").read_text() == value
+
+
 @pytest.mark.parametrize(("name", "workers"), WITHIN)
 def test_no_pieces_need_no_worker(name: str, workers: int, tmp_path: Path) -> None:
     assert list(engine_of(name, workers).run(Pieces(tmp_path / "absent"), [])) == []

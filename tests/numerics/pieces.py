@@ -18,13 +18,14 @@ class Pieces:
     """Makes workers that append their process id to ``directory/NUMBER``; light to import, quick to start.
 
     In piece ``fail`` a worker raises an error of ours; in piece ``kill`` it kills its process, once.
-    After each it sleeps so many seconds.
+    After each it sleeps so many seconds. ``variable`` of its environment is left in ``directory/variable``.
     """
 
     directory: Path
     fail: int | None = None
     kill: int | None = None
     sleep: float = 0.0
+    variable: str | None = None
 
     def __call__(self, place: Place) -> Callable[[int], None]:
         def work(piece: int) -> None:
@@ -36,6 +37,8 @@ class Pieces:
                 os.kill(os.getpid(), signal.SIGKILL)
             with (self.directory / str(piece)).open("a") as file:
                 file.write(f"{os.getpid()}\n")
+            if self.variable is not None:
+                (self.directory / "variable").write_text(os.environ[self.variable])
             time.sleep(self.sleep)
 
         return work

@@ -171,10 +171,21 @@ def test_of_a_folder_in_the_layout_of_the_hub_the_split_is_read(tmp_path):
         ("validation-00000-of-00001", "v"),
     ]:
         pq.write_table(pa.table({"id": [text], "text": [text]}), tmp_path / "data" / f"{name}.parquet")
-    assert [d.id for d in read_documents([tmp_path])] == ["1", "2"]
-    assert [d.id for d in read_documents([tmp_path], split="dev")] == ["v"]
+    with pytest.warns(UserWarning, match=r"'train' are read \(2\).* not \(1, such as validation-00000-of"):
+        assert [d.id for d in read_documents([tmp_path])] == ["1", "2"]
+    with pytest.warns(UserWarning, match=r"'validation' are read \(1\)"):
+        assert [d.id for d in read_documents([tmp_path], split="dev")] == ["v"]
     with pytest.raises(InputError, match="no data file of the split 'test', only of train, validation"):
         read_documents([tmp_path], split="test")
+
+
+def test_a_folder_of_which_some_names_speak_of_a_split_is_refused_as_ambiguous(tmp_path):
+    for name in ("blog", "train-stations"):
+        write_records(tmp_path / f"{name}.jsonl")
+    with pytest.raises(
+        InputError, match=r"train-stations\.jsonl speaks of a split, that of blog\.jsonl of none"
+    ):
+        read_documents([tmp_path])
 
 
 def test_a_folder_of_texts_beside_data_files_is_refused_as_ambiguous(tmp_path):

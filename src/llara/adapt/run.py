@@ -34,7 +34,7 @@ from llara.adapt.store import OrderedExamples, TokenStore, training_order
 from llara.adapt.trainer import AdaptTrainer
 from llara.config import AdaptConfig
 from llara.errors import LlaraError, OutputError
-from llara.files import atomic_directory, check_output, check_work, work_directory
+from llara.files import atomic_directory, check_apart, check_output, check_work, work_directory
 from llara.joint import check_joint
 from llara.lexicon import common_words, vocabulary_words, write_lexicon
 from llara.model import load_config, save_retriever, stored_dtype
@@ -92,6 +92,7 @@ def adapt(
     """
     started = time.monotonic()
     check_output(out, overwrite=overwrite)
+    check_apart(out, base, *corpus)
     work = work_directory(out)
     tokenizer, prompts = load_prompts(base, config)
     check_work(work, resume=resume, overwrite=overwrite)

@@ -224,20 +224,20 @@ def _queries(args: argparse.Namespace) -> list[tuple[str, str]]:
         if not args.query.strip():
             raise InputError("the query is empty; expected some words")
         return [("1", args.query)]
-    found = list(_stdin_lines("query"))
+    found = [(number, query.strip()) for number, query in _stdin_lines("query")]
     if not found:
         raise InputError("no query came on stdin; expected one a line")
     return found
 
 
 def _stdin_lines(what: str) -> Iterator[tuple[str, str]]:
-    """Number and text of each line that is not blank; UTF-8, whatever the locale."""
+    """Number and text of each line that is not blank, without its end; UTF-8, whatever the locale."""
     for number, line in enumerate(sys.stdin.buffer, 1):
         try:
-            text = line.decode("utf-8").strip()
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise InputError(f"stdin:{number}: not UTF-8 ({error}); expected one {what} a line") from error
-        if text:
+        if text.strip():
             yield str(number), text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -171,16 +172,32 @@ def _raise_unreadable(error: OSError) -> None:
 
 
 def _of_split(folder: Path, paths: Iterable[Path], split: str) -> list[Path]:
-    """The data files whose names speak of ``split``; all of them where no name speaks of any split."""
+    """The data files whose names speak of ``split``; all of them where no name speaks of any split.
+
+    The others are said, and refused where they speak of no split: they are part of the corpus, it seems.
+    """
     by_split: dict[str, list[Path]] = {}
     for path in paths:
         by_split.setdefault(_split_of(path.relative_to(folder)), []).append(path)
     if set(by_split) == {""}:
         return by_split[""]
+    if "" in by_split:
+        unnamed, named = by_split[""][0], next(found[0] for name, found in by_split.items() if name)
+        raise InputError(
+            f"{folder}: the name of {named.name} speaks of a split, that of {unnamed.name} of none; name the "
+            "files that are the corpus"
+        )
     wanted = _split_of(Path(split)) or split
     if wanted not in by_split:
         found = ", ".join(sorted(name for name in by_split if name))
         raise InputError(f"{folder}: no data file of the split {split!r}, only of {found}: name the files")
+    others = [path for name, found in by_split.items() if name != wanted for path in found]
+    if others:
+        warnings.warn(
+            f"{folder}: the files of the split {wanted!r} are read ({len(by_split[wanted]):,}), and those of "
+            f"others are not ({len(others):,}, such as {others[0].name}): name the files to read them, too",
+            stacklevel=2,
+        )
     return by_split[wanted]
 
 

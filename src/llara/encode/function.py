@@ -19,7 +19,7 @@ __all__ = ["encode_file"]
 def encode_file(
     model: str,
     source: str | Path | Sequence[str | Path],
-    out: Path,
+    out: Path | str,
     *,
     role: Role,
     fields: Fields = Fields(),  # noqa: B008 - frozen
@@ -81,7 +81,7 @@ def encode_file(
     run = EncodeRun(
         model=model,
         given=Input(sources, role, fields, skip_bad=skipped is not None),
-        out=out,
+        out=Path(out),
         title_separator=title_separator,
         dtype=dtype,
         dimensions=dimensions,

@@ -7,7 +7,9 @@ everything stands in ``OUT.partial`` (``work``), and a run that was killed goes 
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,9 @@ from llara.encode.shards import EncodeJob, Precision
 from llara.encode.texts import check_settings
 from llara.encode.work import Record, Texts, Work, describe_sources, same_settings, sources_of
 from llara.encoder.quantise import VectorDtype, check_dtype
-from llara.engines import get_engine
+from llara.engines import Engine, get_engine
 from llara.errors import ConfigError, InputError, LlaraError, OutputError
-from llara.files import check_output, check_work, put_in_place, work_directory
+from llara.files import Alone, check_apart, check_output, check_work, put_in_place, work_directory
 from llara.vectors import VectorsManifest
 
 __all__ = ["EncodeRun"]
@@ -58,13 +60,18 @@ class EncodeRun:
     def read(self) -> Path:
         """Read the input into ``OUT.partial`` and stop there; gives that directory."""
         engine = get_engine(self.engine, workers=self.workers)
-        engine.once(self._prepare)
+        with closing(Alone()) as alone:
+            engine.once(lambda: self._prepare(alone))
         return self._work.directory
 
     def encode(self) -> VectorsManifest:
         """All of it; under torchrun every process calls this and gets the manifest."""
         engine = get_engine(self.engine, workers=self.workers)
-        plan = engine.once(self._prepare)
+        with closing(Alone()) as alone:
+            return self._encode(engine, alone)
+
+    def _encode(self, engine: Engine, alone: Alone) -> VectorsManifest:
+        plan = engine.once(lambda: self._prepare(alone))
         if plan.manifest is not None:
             return plan.manifest
         try:
@@ -90,8 +97,13 @@ class EncodeRun:
 
     # -- before
 
-    def _prepare(self) -> _Plan:
+    def _prepare(self, alone: Alone) -> _Plan:
         """The shards of texts, and which of them are to be encoded."""
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise ConfigError(
+                "the script that encodes with several workers is run again by each of them, as Python makes "
+                "processes; put the call under: if __name__ == '__main__':"
+            )
         check_settings(
             role=self.given.role,
             batch_size=self.batch_size,
@@ -103,6 +115,9 @@ class EncodeRun:
         if not self.resume:
             check_output(self.out, overwrite=self.overwrite)
             check_work(work.directory, resume=False, overwrite=self.overwrite)
+        check_apart(self.out, self.model, *self.given.files())
+        if work.directory.is_dir():
+            self._take(alone, work)
         settings = self._settings(work.settings() if self.resume else None)
         try:
             manifest = reopen(self.out, work, settings, tell=self.tell) if self.resume else None
@@ -113,6 +128,7 @@ class EncodeRun:
         check_output(self.out, overwrite=self.overwrite)
         check_work(work.directory, resume=self.resume, overwrite=self.overwrite)
         self._begin(work, settings)
+        self._take(alone, work)
         texts = self._texts(work)
         pending = [number for number, shard in enumerate(texts.shards) if not work.is_done(number, shard)]
         for number in pending:
@@ -122,6 +138,12 @@ class EncodeRun:
             done = len(texts.shards) - len(pending)
             self.tell(f"{done:,} of {len(texts.shards):,} shards are done already")
         return _Plan(settings, texts, pending, None)
+
+    def _take(self, alone: Alone, work: Work) -> None:
+        if not alone.take(work.directory):
+            raise OutputError(
+                f"another run is writing {work.directory} now; wait for it or end it, or choose another --out"
+            )
 
     def _settings(self, before: dict[str, Any] | None) -> dict[str, Any]:
         """What decides the bytes of the shards. Reads the model's files, and those of the input."""
@@ -243,6 +265,7 @@ class EncodeRun:
             settings={name: value for name, value in settings.items() if name not in elsewhere},
             precision=whole[0].precision,
         )
+        check_output(self.out, overwrite=self.overwrite)  # another may have been quicker
         try:
             manifest.write(work.vectors)
             put_in_place(work.vectors, self.out)

@@ -37,6 +37,7 @@ __all__ = [
     "write_hashed",
 ]
 
+_FACTS = {"path", "bytes", "sha256", "changed_ns"}  # of a source
 _UNLESS_SAID = {"lexical": False}  # of settings that are kept only where they are something else
 
 
@@ -113,7 +114,7 @@ class Work:
         """
         path = self.directory / "settings.json"
         settings = _read_json(path)
-        if isinstance(settings, dict) and "sources" in settings:
+        if isinstance(settings, dict) and _are_sources(settings.get("sources")):
             return settings
         if path.exists() or any(self._records.glob("*.json")):
             raise InputError(
@@ -129,10 +130,11 @@ class Work:
     def texts(self) -> Texts | None:
         """The input's shards, None before it is read."""
         content = _read_json(self.directory / "texts.json")
-        if content is None:
+        try:
+            shards = tuple(TextShard(*shard) for shard in content["shards"])
+            return Texts(shards, content["skipped"], tuple(content["messages"]), content["empty"])
+        except (TypeError, KeyError):  # there is none, or it is damaged: the input is read again
             return None
-        shards = tuple(TextShard(*shard) for shard in content["shards"])
-        return Texts(shards, content["skipped"], tuple(content["messages"]), content["empty"])
 
     def write_texts(self, texts: Texts) -> None:
         rows = [[shard.first, shard.count, shard.sha256] for shard in texts.shards]
@@ -141,16 +143,15 @@ class Work:
 
     def record(self, number: int) -> Record | None:
         """What is known of a shard that is done, None if it is not."""
-        content = _read_json(self._record_file(number))
-        return None if content is None else Record(**content)
+        return _record(_read_json(self._record_file(number)))
 
     def precision_so_far(self) -> str | None:
         """What a shard that is done was computed in; None if there is none."""
         with os.scandir(self._records) as entries:  # read as far as needed, of thousands
             for entry in entries:
-                content = _read_json(Path(entry.path)) if entry.name.endswith(".json") else None
-                if content is not None:
-                    return Record(**content).precision
+                record = _record(_read_json(Path(entry.path))) if entry.name.endswith(".json") else None
+                if record is not None:
+                    return record.precision
         return None
 
     def check_precisions(self, *precisions: str) -> None:
@@ -198,6 +199,19 @@ class Work:
 
     def _record_file(self, number: int) -> Path:
         return self._records / f"shard-{number:05d}.json"
+
+
+def _are_sources(content: Any) -> bool:
+    are_dicts = isinstance(content, list) and all(isinstance(one, dict) for one in content)
+    return are_dicts and all(one.keys() >= _FACTS for one in content)
+
+
+def _record(content: Any) -> Record | None:
+    """A record, None of one that is not there or damaged: its shard is done again."""
+    try:
+        return Record(**content)
+    except TypeError:
+        return None
 
 
 def _is(path: Path, sha256: str) -> bool:

@@ -121,6 +121,7 @@ class Encoder:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
         check_texts(texts)
+        texts = list(texts)  # of a column of a table, too
         similarity = self.model.similarity_fn_name
         if similarity not in ("cosine", "dot"):
             raise ModelError(f"the model compares by {similarity}; llara searches by cosine only")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
@@ -70,7 +70,8 @@ class _Process:
         context = forking_context("llara.encoder.encoder") if device is None else get_context("spawn")
         self.connection: Connection
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(make_worker, device, threads, theirs))
+        told = (make_worker, device, threads, theirs, dict(os.environ))
+        self.process = context.Process(target=_work, args=told)
         self.process.start()
         theirs.close()  # so that the pipe ends when the process does
         self.piece: int | None = None
@@ -137,8 +138,15 @@ def _run_apart(
             process.connection.close()
 
 
-def _work(make_worker: MakeWorker, device: str | None, threads: int, connection: Connection) -> None:
+def _work(
+    make_worker: MakeWorker,
+    device: str | None,
+    threads: int,
+    connection: Connection,
+    environment: Mapping[str, str],
+) -> None:
     """The life of a worker's process, until there are no more pieces."""
+    os.environ.update(environment)  # what it was forked from has that of an earlier time
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the maker hears it, too, and ends this process
     threading.Thread(target=_end_with_maker, daemon=True).start()
     if device is None:

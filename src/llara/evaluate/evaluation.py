@@ -31,7 +31,7 @@ from llara.evaluate.systems import (
 from llara.evaluate.tasks import Dataset, PairsTask, RetrievalTask, open_tasks
 from llara.evaluate.verdicts import finding, sections, verdicts
 from llara.evaluate.words import BM25
-from llara.files import check_output
+from llara.files import check_apart, check_output
 from llara.fusion import reciprocal_rank_fusion, weighted_fusion
 from llara.indexes import Words
 from llara.search import Run
@@ -111,6 +111,7 @@ def evaluate(
         raise ConfigError("--tune-split is for the weights of --hybrid weighted, which was not asked for")
     if out is not None:
         check_output(out, overwrite=overwrite)
+        check_apart(out, *models, *(name for name in datasets if isinstance(name, (str, Path))))
     models = [_BM25_SPEC if spec.lower() in (_BM25_SPEC, "none") else spec for spec in models]
     by_words = {spec: words_of(spec, words) for spec in models if hybrid and not searches_words(spec)}
     if hybrid and not by_words:

@@ -23,7 +23,7 @@ from sentence_transformers import SentenceTransformerTrainingArguments
 from llara.config import FinetuneConfig
 from llara.errors import ConfigError, LlaraError, OutputError
 from llara.evaluate.measures import depth_of
-from llara.files import check_output, check_work, work_directory
+from llara.files import check_apart, check_output, check_work, work_directory
 from llara.finetune.batches import PairCollator
 from llara.finetune.finish import write_model
 from llara.finetune.loss import ContrastiveLoss
@@ -105,6 +105,7 @@ def finetune(
     check_retriever(model)
     check_settings(model, config)
     check_output(out, overwrite=overwrite)
+    check_apart(out, model, *train)
     work = work_directory(out)
     check_work(work, resume=resume, overwrite=overwrite)
     arguments = _arguments(config, work, max_steps=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from llara.errors import ConfigError, InputError
-from llara.files import atomic_directory, check_output
+from llara.files import atomic_directory, check_apart, check_output
 from llara.indexes import updates
 from llara.indexes.base import Backend, Change, Index, IndexManifest, Kind
 from llara.indexes.kinds import KINDS, check_names, search_settings, settings_of
@@ -19,14 +19,14 @@ from llara.indexes.source import VectorSource
 from llara.indexes.stored import StoredIndex
 from llara.indexes.words import Words, check_words
 from llara.settings import apply_overrides
-from llara.unicode import check_list
+from llara.unicode import check_texts
 
 __all__ = ["add_to_index", "build_index", "delete_from_index", "open_index"]
 
 
 def build_index(
-    vectors: Path,
-    out: Path,
+    vectors: Path | str,
+    out: Path | str,
     *,
     kind: Kind = "exact",
     settings: IndexSettings | Sequence[str] | None = None,
@@ -64,8 +64,10 @@ def build_index(
         raise ConfigError("a uri and a collection are Milvus's; add --backend milvus")
     if backend == "milvus" and words:
         raise ConfigError(f"--{words[0]} is for --backend faiss; Milvus keeps no words here")
+    vectors, out = Path(vectors), Path(out)
     check_output(out, overwrite=overwrite)
     source = VectorSource(vectors)
+    check_apart(out, vectors, model or source.manifest.model)
     check_words(words, source, model)
     chosen = _chosen(kind, settings).resolved(source.count, source.dimension)
     made = source.manifest
@@ -99,7 +101,7 @@ def build_index(
     return out
 
 
-def open_index(directory: Path, *, settings: Sequence[str] = ()) -> Index:
+def open_index(directory: Path | str, *, settings: Sequence[str] = ()) -> Index:
     """Open an index directory: a ``StoredIndex``, or a ``MilvusIndex``.
 
     Args:
@@ -109,6 +111,7 @@ def open_index(directory: Path, *, settings: Sequence[str] = ()) -> Index:
         InputError: ``directory`` is not a complete index directory.
         ConfigError: a setting is none of this kind's, or belongs to building.
     """
+    directory = Path(directory)
     while True:
         manifest = read_index_manifest(directory)
         found = search_settings(settings_of(manifest, directory), settings)
@@ -123,7 +126,7 @@ def open_index(directory: Path, *, settings: Sequence[str] = ()) -> Index:
                 raise
 
 
-def add_to_index(directory: Path, vectors: Path, *, model: str | None = None) -> Change:
+def add_to_index(directory: Path | str, vectors: Path | str, *, model: str | None = None) -> Change:
     """Add the documents of a vectors directory; one whose id is there takes the other's place.
 
     Args:
@@ -133,6 +136,7 @@ def add_to_index(directory: Path, vectors: Path, *, model: str | None = None) ->
         InputError: either is not a complete directory, or the vectors are another model's.
         OutputError: another update is running, or the disk is full or read-only.
     """
+    directory, vectors = Path(directory), Path(vectors)
     manifest = read_index_manifest(directory)
     source = VectorSource(vectors)
     for name, here, there in (
@@ -153,14 +157,16 @@ def add_to_index(directory: Path, vectors: Path, *, model: str | None = None) ->
     return updates.add(directory, manifest, found, source, model)
 
 
-def delete_from_index(directory: Path, ids: Sequence[str]) -> Change:
+def delete_from_index(directory: Path | str, ids: Sequence[str]) -> Change:
     """Remove documents by their ids; one that is not there is counted as missing.
 
     Raises:
-        InputError: ``directory`` is not a complete index directory, or ``ids`` is one string.
+        InputError: ``directory`` is not a complete index directory, or ``ids`` is one string or holds what
+            is no text.
         OutputError: another update is running, or the disk is full or read-only.
     """
-    check_list(ids, "ids")
+    check_texts(ids, "ids")
+    directory = Path(directory)
     manifest = read_index_manifest(directory)
     if manifest.backend == "milvus":
         from llara.indexes import milvus

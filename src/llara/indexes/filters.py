@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llara.errors import ConfigError
+from llara.unicode import check_text
 
 __all__ = ["Combined", "Comparison", "Filter", "milvus_expression", "parse_filter", "sql_condition"]
 
@@ -69,7 +70,9 @@ def parse_filter(text: str) -> Filter:
 
     Raises:
         ConfigError: it is not one; the message says where.
+        InputError: it is not Unicode text.
     """
+    check_text(text, "the filter")
     return _Parser(text).parse()
 
 

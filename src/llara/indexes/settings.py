@@ -138,6 +138,8 @@ class IvfPqSettings(IvfSettings):
         if dimension % M:
             raise ConfigError(f"M is {M}, expected a divisor of the dimension {dimension}")
         nbits = self.nbits or max(1, min(8, int(math.log2(max(2, count / _LEAST_PER_LIST)))))
+        if count < 2:
+            raise ConfigError("an index of one vector cannot learn codes; choose another kind, such as exact")
         if 2**nbits > count:
             raise ConfigError(
                 f"nbits is {nbits}: {2**nbits} centroids cannot be trained on {count} vectors; choose "
