@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 
+_PIECE_BYTES = 16 << 20
+
+
 def faiss_module() -> ModuleType:
     """Import faiss without its notes about which instruction set it loads."""
     logging.getLogger("faiss").setLevel(logging.WARNING)
@@ -51,16 +54,22 @@ def read_faiss(path: Path, *, binary: bool = False, mapped: bool = True) -> Any:
 
 
 def write_faiss(index: Any, path: Path, *, binary: bool = False) -> None:
-    """Write a faiss index to ``path``.
+    """Write a faiss index to ``path``, 16 MiB at a time.
+
+    faiss's own files say nothing of a disk that fills with their last bytes, so Python's are written.
 
     Raises:
         OutputError: the disk is full or read-only.
     """
     faiss = faiss_module()
     try:
-        (faiss.write_index_binary if binary else faiss.write_index)(index, str(path))
-    except RuntimeError as error:
-        raise OutputError(f"cannot write {path}: the disk is full or read-only") from error
+        with path.open("wb") as file:
+            writer = faiss.PyCallbackIOWriter(file.write, _PIECE_BYTES)
+            (faiss.write_index_binary if binary else faiss.write_index)(index, writer)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; free the disk") from error
 
 
 def write_codes(

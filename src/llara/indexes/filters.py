@@ -25,10 +25,19 @@ from typing import Literal
 from llara.errors import ConfigError
 from llara.unicode import check_text
 
-__all__ = ["Combined", "Comparison", "Filter", "milvus_expression", "parse_filter", "sql_condition"]
+__all__ = [
+    "Combined",
+    "Comparison",
+    "Filter",
+    "milvus_expression",
+    "milvus_literal",
+    "parse_filter",
+    "sql_condition",
+]
 
 Value = bool | int | float | str
 OWN_FIELDS = ("id", "title")
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
 _DEEPEST = 20  # SQLite's parser has room for a hundred things, of which each takes a few
 _OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "=")
 _TOKEN = re.compile(
@@ -127,14 +136,19 @@ def milvus_expression(where: Filter) -> str:
         raise ConfigError(
             f"the filter compares {'.'.join(where.field)} with {where.value}; Milvus takes up to 1.8e308"
         )
-    field = "metadata" + "".join(f"[{_quoted(name)}]" for name in where.field)
+    field = "metadata" + "".join(f"[{milvus_literal(name)}]" for name in where.field)
     if len(where.field) == 1 and where.field[0] in OWN_FIELDS:
         field = where.field[0]
-    return f"{field} {where.operator} {_quoted(where.value)}"
+    return f"{field} {where.operator} {milvus_literal(where.value)}"
 
 
-def _quoted(value: Value) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def milvus_literal(value: Value) -> str:
+    """A value as Milvus reads it, and Milvus Lite, which knows few of JSON's escapes.
+
+    >>> print(milvus_literal('say "a\\\\b"'))
+    "say \\"a\\\\b\\""
+    """
+    return f'"{value.translate(_ESCAPES)}"' if isinstance(value, str) else json.dumps(value)
 
 
 class _Parser:
@@ -201,7 +215,7 @@ class _Parser:
             )
         if len(field) == 1 and field[0] in OWN_FIELDS and not isinstance(value, str):
             raise ConfigError(
-                f"the filter {self._text!r} compares {field[0]} with {_quoted(value)}; it is a text, "
+                f"the filter {self._text!r} compares {field[0]} with {milvus_literal(value)}; it is a text, "
                 "expected a value in quotes"
             )
         return Comparison(field, operator, value)

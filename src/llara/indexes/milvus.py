@@ -5,16 +5,15 @@ process at a time) and a server or cluster (``--uri``; a token is read from the 
 MILVUS_TOKEN and written nowhere). The primary key is the document's id, so that other clients of the
 collection can upsert, too.
 
-Differences from faiss: scores are Milvus's own (float32); texts of more than 65,535 bytes are cut, which is
-all that Milvus keeps, and metadata of more than 65,536 are refused; an update is not one transaction, and one
-that was killed is mended by running it again.
+Differences from faiss: scores are Milvus's own (float32); a filter takes true for 1; texts of more than
+65,535 bytes are cut, which is all that Milvus keeps, and metadata of more than 65,536 are refused; an update
+is not one transaction, and one that was killed is mended by running it again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import logging
 import os
 import re
@@ -28,7 +27,7 @@ import numpy as np
 
 from llara.errors import ConfigError, InputError, LlaraError, MissingExtraError, OutputError
 from llara.indexes.base import Change, Found, IndexManifest, Kind, by_score, check_queries
-from llara.indexes.filters import milvus_expression, parse_filter
+from llara.indexes.filters import milvus_expression, milvus_literal, parse_filter
 from llara.indexes.milvus_rows import (
     MOST_BYTES,
     MOST_ROWS,
@@ -201,7 +200,7 @@ def delete(path: Path, manifest: IndexManifest, ids: Sequence[str]) -> Change:
         for part in id_batches(wanted):
             known = _known(client, manifest, part)
             if known:
-                client.delete(manifest.collection, ids=known)
+                client.delete(manifest.collection, filter=_among(known))  # its ids= escapes nothing
             deleted += len(known)
         client.flush(manifest.collection)
     return Change(deleted=deleted, missing=len(wanted) - deleted)
@@ -278,11 +277,13 @@ def _search_params(settings: Any, k: int) -> dict[str, int]:
 
 def _known(client: Any, manifest: IndexManifest, ids: Sequence[str]) -> list[str]:
     """Those of some ids that are there; at most 16,384 are asked for."""
-    listed = ", ".join(json.dumps(id_, ensure_ascii=False) for id_ in ids)
-    rows = client.query(
-        manifest.collection, filter=f"id in [{listed}]", output_fields=["id"], limit=max(1, len(ids))
-    )
+    rows = client.query(manifest.collection, filter=_among(ids), output_fields=["id"], limit=max(1, len(ids)))
     return [row["id"] for row in rows]
+
+
+def _among(ids: Sequence[str]) -> str:
+    """That an id is one of these, as an expression of Milvus."""
+    return f"id in [{', '.join(map(milvus_literal, ids))}]"
 
 
 def _existing(path: Path, manifest: IndexManifest) -> Any:
