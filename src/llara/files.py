@@ -30,6 +30,7 @@ __all__ = [
     "put_in_place",
     "settle",
     "sha256_of",
+    "take_work",
     "work_directory",
     "write_text_atomic",
 ]
@@ -222,6 +223,18 @@ def check_work(work: Path, *, resume: bool, overwrite: bool) -> None:
         )
     if resume and not work.exists():
         raise InputError(f"there is no unfinished run in {work} to resume; start it without --resume")
+
+
+def take_work(alone: Alone, work: Path) -> None:
+    """Keep other runs out of ``work``, if it is there.
+
+    Raises:
+        OutputError: another is writing it.
+    """
+    if work.is_dir() and not alone.take(work):
+        raise OutputError(
+            f"another run is writing {work} now; wait for it or end it, or choose another --out"
+        )
 
 
 def sha256_of(path: Path) -> str:

@@ -106,3 +106,27 @@ def test_overwriting_never_deletes_what_is_read(encode, retriever, corpus, tmp_p
         evaluate(models=[str(retriever.path)], datasets=[], out=retriever.path, overwrite=True)
     assert (corpus / "c.jsonl").read_text(encoding="utf-8") == CORPUS
     assert len(open_index(build_index(str(tmp_path / "vectors"), str(tmp_path / "index")))) == 2
+
+
+def test_a_training_is_kept_out_too(tmp_path):
+    from tiny import byte_level, write_model
+
+    from llara.adapt.run import adapt
+    from llara.config import AdaptConfig
+
+    base = write_model(tmp_path / "base", byte_level(bos=True))
+    (tmp_path / "c.txt").write_text("A wing lifts.\nA sail pulls.\n", encoding="utf-8")
+    work = tmp_path / "out.partial"
+    work.mkdir()
+    other = Alone()
+    assert other.take(work)
+    with pytest.raises(OutputError, match=r"another run is writing .*out\.partial now"):
+        adapt(
+            base=str(base),
+            corpus=[tmp_path / "c.txt"],
+            out=tmp_path / "out",
+            config=AdaptConfig(),
+            overwrite=True,
+        )
+    assert work.exists()
+    other.close()

@@ -99,7 +99,7 @@ def adapt(
     training = config.training
     arguments = TrainingArguments(**common_arguments(training, work, max_steps=training.max_steps))
     check_devices(arguments)
-    make_work(work, arguments, resume=resume, overwrite=overwrite)
+    alone = make_work(work, arguments, resume=resume, overwrite=overwrite)
     try:
         tokens = tokenized_corpus(
             store or work / "corpus", arguments, base, corpus, prompts, config, skip_bad=skip_bad
@@ -119,6 +119,8 @@ def adapt(
         elif arguments.process_index == 0 and not resume:
             shutil.rmtree(work, ignore_errors=True)
         raise
+    finally:
+        alone.close()
     trainer.accelerator.wait_for_everyone()
     return AdaptResult(out, _clean_log(trainer), time.monotonic() - started)
 

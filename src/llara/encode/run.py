@@ -24,7 +24,7 @@ from llara.encode.work import Record, Texts, Work, describe_sources, same_settin
 from llara.encoder.quantise import VectorDtype, check_dtype
 from llara.engines import Engine, get_engine
 from llara.errors import ConfigError, InputError, LlaraError, OutputError
-from llara.files import Alone, check_apart, check_output, check_work, put_in_place, work_directory
+from llara.files import Alone, check_apart, check_output, check_work, put_in_place, take_work, work_directory
 from llara.vectors import VectorsManifest
 
 __all__ = ["EncodeRun"]
@@ -116,8 +116,7 @@ class EncodeRun:
             check_output(self.out, overwrite=self.overwrite)
             check_work(work.directory, resume=False, overwrite=self.overwrite)
         check_apart(self.out, self.model, *self.given.files())
-        if work.directory.is_dir():
-            self._take(alone, work)
+        take_work(alone, work.directory)
         settings = self._settings(work.settings() if self.resume else None)
         try:
             manifest = reopen(self.out, work, settings, tell=self.tell) if self.resume else None
@@ -128,7 +127,7 @@ class EncodeRun:
         check_output(self.out, overwrite=self.overwrite)
         check_work(work.directory, resume=self.resume, overwrite=self.overwrite)
         self._begin(work, settings)
-        self._take(alone, work)
+        take_work(alone, work.directory)
         texts = self._texts(work)
         pending = [number for number, shard in enumerate(texts.shards) if not work.is_done(number, shard)]
         for number in pending:
@@ -138,12 +137,6 @@ class EncodeRun:
             done = len(texts.shards) - len(pending)
             self.tell(f"{done:,} of {len(texts.shards):,} shards are done already")
         return _Plan(settings, texts, pending, None)
-
-    def _take(self, alone: Alone, work: Work) -> None:
-        if not alone.take(work.directory):
-            raise OutputError(
-                f"another run is writing {work.directory} now; wait for it or end it, or choose another --out"
-            )
 
     def _settings(self, before: dict[str, Any] | None) -> dict[str, Any]:
         """What decides the bytes of the shards. Reads the model's files, and those of the input."""

@@ -110,7 +110,7 @@ def finetune(
     check_work(work, resume=resume, overwrite=overwrite)
     arguments = _arguments(config, work, max_steps=1)
     check_devices(arguments)
-    make_work(work, arguments, resume=resume, overwrite=overwrite)
+    alone = make_work(work, arguments, resume=resume, overwrite=overwrite)
     start = model
     log: list[dict[str, float]] = []
     try:
@@ -161,6 +161,8 @@ def finetune(
         elif arguments.process_index == 0 and not resume:
             shutil.rmtree(work, ignore_errors=True)
         raise
+    finally:
+        alone.close()
     if arguments.process_index == 0:
         shutil.rmtree(work, ignore_errors=True)
     return FinetuneResult(out, log, time.monotonic() - started)

@@ -14,7 +14,7 @@ import torch
 from transformers import TrainingArguments
 
 from llara.errors import ConfigError, OutputError
-from llara.files import write_text_atomic
+from llara.files import Alone, take_work, write_text_atomic
 from llara.report.machine import machine, now, peak_memory
 from llara.report.runs import time_words
 from llara.settings import to_dict
@@ -30,21 +30,25 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def make_work(work: Path, arguments: TrainingArguments, *, resume: bool, overwrite: bool) -> None:
-    """Make the run's directory, from the first process.
+def make_work(work: Path, arguments: TrainingArguments, *, resume: bool, overwrite: bool) -> Alone:
+    """Make the run's directory, from the first process; what is returned keeps others out until closed.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or another run is writing it.
     """
+    alone = Alone()
     with arguments.main_process_first(local=False, desc="making the run's directory"):
         if arguments.process_index != 0:
-            return
+            return alone
+        take_work(alone, work)
         if overwrite and not resume:
             shutil.rmtree(work, ignore_errors=True)
         try:
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {work}: {error.strerror or error}") from error
+        take_work(alone, work)
+    return alone
 
 
 def run_facts(arguments: TrainingArguments, *, started: float) -> dict[str, str]:
