@@ -84,16 +84,15 @@ class Alone:
         self.close()
         if fcntl is None:
             return True
-        held = os.open(directory, os.O_RDONLY)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(held)
-            return False
-        except OSError:  # no locks here
-            os.close(held)
-            return True
-        self._held = held
+        with suppress(OSError):  # it cannot be opened: who writes it will say so
+            self._held = os.open(directory, os.O_RDONLY)
+            try:
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.close()
+                return False
+            except OSError:  # no locks here
+                self.close()
         return True
 
     @property
