@@ -47,7 +47,7 @@ class LexicalSystem:
     They are made as ``llara index --lexical`` makes them. Memory holds their index and 4,096 texts.
 
     Args:
-        model, head: of one directory; the head knows how much of a text the model reads.
+        head: of the model's directory; it knows how much of a text the model reads.
     """
 
     def __init__(
