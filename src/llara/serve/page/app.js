@@ -1,7 +1,7 @@
 /** The page: what is asked, where it is kept (the address), and who shows it. */
 
 import { addressOf, readAddress } from "./address.js";
-import { api, key } from "./api.js";
+import { api, Failure, key } from "./api.js";
 import { askKey, openHelp } from "./dialogs.js";
 import { $, el } from "./dom.js";
 import { awaitExpects, expectsAre, fadeExpects, hideExpects, showExpects } from "./expects.js";
@@ -316,8 +316,10 @@ async function start() {
   expectsAre(info.model.preset !== null);
   drawLanguage();
   if (info.needs_key && key.get() === null) {
-    askKey({ wrong: false, done: retry });
-    if (!state.q) return;
+    // not asked and refused: that would open the dialog again after it was closed
+    if (state.q) fail(new Failure("key"));
+    else askKey({ wrong: false, done: retry });
+    return;
   }
   draw();
 }
