@@ -1,8 +1,7 @@
 """Indexes at their edges, on both backends: ids of any characters, disks that fill with the last bytes."""
 
 import json
-import os
-import signal
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import numpy as np
@@ -12,6 +11,7 @@ from llara.corpus import Document
 from llara.encode import encode_file
 from llara.errors import OutputError
 from llara.indexes import add_to_index, build_index, delete_from_index, open_index
+from llara.indexes.lists import write_array
 
 resource = pytest.importorskip("resource", reason="limits of files are Unix's")
 ODD = [
@@ -92,26 +92,32 @@ def test_a_disk_that_fills_with_the_last_bytes_is_an_error_and_the_old_index_sta
         lambda: add_to_index(index, more),
         lambda: build_index(more, index, kind=kind, overwrite=True),
     ):
-        assert limited(largest.stat().st_size - 10, change) == "cannot write"
+        with (
+            no_file_over(largest.stat().st_size - 10),
+            pytest.raises(OutputError, match=r"cannot write .*large"),
+        ):
+            change()
         assert len(open_index(index)) == 40
 
 
-def limited(num_bytes, call):
-    """What a call says in a process whose files cannot be larger."""
-    read, write = os.pipe()
-    if (child := os.fork()) == 0:
-        said = "nothing"
-        try:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
-            call()
-        except OutputError as error:
-            said = " ".join(str(error).split()[:2])
-        except BaseException as error:  # noqa: BLE001 - it is told to the other process
-            said = repr(error)
-        os.write(write, said.encode())
-        os._exit(0)
-    os.close(write)
-    os.waitpid(child, 0)
-    with os.fdopen(read) as pipe:
-        return pipe.read()
+@pytest.mark.parametrize("short", [1, 100])
+def test_an_array_that_a_full_disk_cuts_short_is_an_error(tmp_path, short):
+    array = np.arange(500)
+    write_array(tmp_path / "whole.npy", array)
+    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), array)
+    with (
+        no_file_over((tmp_path / "whole.npy").stat().st_size - short),
+        pytest.raises(OutputError, match=r"cannot write .*short\.npy.*large"),
+    ):
+        write_array(tmp_path / "short.npy", array)
+
+
+@contextmanager
+def no_file_over(num_bytes):
+    """A disk on which a file cannot grow further; Python has the system's signal for that ignored."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

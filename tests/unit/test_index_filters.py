@@ -75,6 +75,7 @@ def test_documents_match_as_the_rules_say(documents, where, ids):
         ("a.b = 'it''s'", None),
         ("a.`b c` in [1, true]", '(metadata["a"]["b c"] == 1 or metadata["a"]["b c"] == true)'),
         ("lang not in ['en', 'de']", '(metadata["lang"] != "en" and metadata["lang"] != "de")'),
+        ("lang == 'a\\n\n\b' or `a\nb` == 1", '(metadata["lang"] == "an\\n\b" or metadata["a\\nb"] == 1)'),
         (r"lang == 'a\'b\\'", r'metadata["lang"] == "a' + r"'" + r'b\\"'),
         ("id == 'x' or (a < 1 and b < 2)", '(id == "x" or (metadata["a"] < 1 and metadata["b"] < 2))'),
     ],

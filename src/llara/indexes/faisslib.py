@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,10 +23,8 @@ __all__ = [
     "stored_rows",
     "write_codes",
     "write_faiss",
+    "written",
 ]
-
-
-_PIECE_BYTES = 16 << 20
 
 
 def faiss_module() -> ModuleType:
@@ -54,22 +53,17 @@ def read_faiss(path: Path, *, binary: bool = False, mapped: bool = True) -> Any:
 
 
 def write_faiss(index: Any, path: Path, *, binary: bool = False) -> None:
-    """Write a faiss index to ``path``, 16 MiB at a time.
+    """Write a faiss index to ``path``, 1 MiB at a time.
 
-    faiss's own files say nothing of a disk that fills with their last bytes, so Python's are written.
+    Python writes it: faiss's own writer takes a file for whole whose last bytes did not fit on the disk.
 
     Raises:
         OutputError: the disk is full or read-only.
     """
     faiss = faiss_module()
-    try:
-        with path.open("wb") as file:
-            writer = faiss.PyCallbackIOWriter(file.write, _PIECE_BYTES)
-            (faiss.write_index_binary if binary else faiss.write_index)(index, writer)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; free the disk") from error
+    with written(path) as file:
+        writer = faiss.PyCallbackIOWriter(file.write)
+        (faiss.write_index_binary if binary else faiss.write_index)(index, writer)
 
 
 def write_codes(
@@ -87,18 +81,28 @@ def write_codes(
     Raises:
         OutputError: the disk is full or read-only.
     """
-    write_faiss(empty, path, binary=binary)
+    faiss = faiss_module()
+    head = bytearray((faiss.serialize_index_binary if binary else faiss.serialize_index)(empty))
+    num_rows_at = 12 if binary else 8
+    assert head[num_rows_at : num_rows_at + 8] == head[-8:] == bytes(8), "faiss writes another format"
+    struct.pack_into("=q", head, num_rows_at, rows)
+    struct.pack_into("=q", head, len(head) - 8, rows * empty.code_size)
+    with written(path) as file:
+        file.write(head)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A new file, which is on the disk when the block ends.
+
+    Raises:
+        OutputError: it cannot be.
+    """
     try:
-        with path.open("r+b") as file:
-            head = file.read()
-            num_rows_at = 12 if binary else 8
-            assert head[num_rows_at : num_rows_at + 8] == head[-8:] == bytes(8), "faiss writes another format"
-            file.seek(num_rows_at)
-            file.write(struct.pack("=q", rows))
-            file.seek(len(head) - 8)
-            file.write(struct.pack("=q", rows * empty.code_size))
-            for block in blocks:
-                file.write(np.ascontiguousarray(block).data)
+        with path.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -7,7 +7,7 @@
 
 ``id`` and ``title`` are the document's own; all other names are fields of its metadata. A document matches
 only if it has the field; a value of another type than the filter's differs from it (!=) and matches nothing
-else.
+else. Milvus Lite takes true for 1 and false for 0; its expressions have no test of types.
 
 A filter is parsed into comparisons, and these are written as SQL with parameters or as an expression of
 Milvus. Nothing of it is evaluated or pasted into a statement.
@@ -30,16 +30,16 @@ __all__ = [
     "Comparison",
     "Filter",
     "milvus_expression",
-    "milvus_literal",
+    "milvus_text",
     "parse_filter",
     "sql_condition",
 ]
 
 Value = bool | int | float | str
 OWN_FIELDS = ("id", "title")
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
 _DEEPEST = 20  # SQLite's parser has room for a hundred things, of which each takes a few
 _OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "=")
+_MILVUS_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
@@ -136,19 +136,22 @@ def milvus_expression(where: Filter) -> str:
         raise ConfigError(
             f"the filter compares {'.'.join(where.field)} with {where.value}; Milvus takes up to 1.8e308"
         )
-    field = "metadata" + "".join(f"[{milvus_literal(name)}]" for name in where.field)
+    field = "metadata" + "".join(f"[{milvus_text(name)}]" for name in where.field)
     if len(where.field) == 1 and where.field[0] in OWN_FIELDS:
         field = where.field[0]
-    return f"{field} {where.operator} {milvus_literal(where.value)}"
+    value = milvus_text(where.value) if isinstance(where.value, str) else json.dumps(where.value)
+    return f"{field} {where.operator} {value}"
 
 
-def milvus_literal(value: Value) -> str:
-    """A value as Milvus reads it, and Milvus Lite, which knows few of JSON's escapes.
+def milvus_text(text: str) -> str:
+    r"""A text as Milvus reads it in an expression.
 
-    >>> print(milvus_literal('say "a\\\\b"'))
-    "say \\"a\\\\b\\""
+    A server and Milvus Lite share these escapes, and take all other characters as they are.
+
+    >>> print(milvus_text('C:\\new "1"'))
+    "C:\\new \"1\""
     """
-    return f'"{value.translate(_ESCAPES)}"' if isinstance(value, str) else json.dumps(value)
+    return f'"{text.translate(_MILVUS_ESCAPES)}"'
 
 
 class _Parser:
@@ -215,7 +218,7 @@ class _Parser:
             )
         if len(field) == 1 and field[0] in OWN_FIELDS and not isinstance(value, str):
             raise ConfigError(
-                f"the filter {self._text!r} compares {field[0]} with {milvus_literal(value)}; it is a text, "
+                f"the filter {self._text!r} compares {field[0]} with {json.dumps(value)}; it is a text, "
                 "expected a value in quotes"
             )
         return Comparison(field, operator, value)

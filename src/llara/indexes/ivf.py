@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from llara.errors import InputError, OutputError
+from llara.errors import InputError
 from llara.indexes.base import Files
 from llara.indexes.candidates import CandidateIndex, map_finer, write_finer
 from llara.indexes.faisslib import faiss_module, read_faiss, selector, write_faiss
-from llara.indexes.lists import ListsLayout, ListsWriter, read_array
+from llara.indexes.lists import ListsLayout, ListsWriter, read_array, write_array
 from llara.indexes.settings import IvfFlatSettings, IvfPqSettings, IvfSettings, IvfSq8Settings, Rescore
 from llara.indexes.source import VectorSource
 
@@ -184,11 +184,8 @@ def _write_lists(
             positions = np.arange(num_old + done, num_old + done + len(block))
             writer.put(lists, _encoded(index, block, lists), positions)
             done += len(block)
-    try:
-        np.save(directory / files["sizes"], sizes)
-        np.save(directory / files["places"], writer.places)
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
+    write_array(directory / files["sizes"], sizes)
+    write_array(directory / files["places"], writer.places)
     return files
 
 

@@ -14,9 +14,9 @@ from typing import Any, Self
 import numpy as np
 
 from llara.errors import InputError, OutputError
-from llara.indexes.faisslib import faiss_module
+from llara.indexes.faisslib import faiss_module, written
 
-__all__ = ["ListsLayout", "ListsWriter", "read_array"]
+__all__ = ["ListsLayout", "ListsWriter", "read_array", "write_array"]
 
 _POSITION_BYTES = 8
 _AGAIN = "build the index again with llara index"
@@ -136,8 +136,20 @@ def _write_all(file: int, data: bytes, place: int) -> None:
         written += os.pwrite(file, data[written:], place + written)
 
 
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write what ``np.save`` does, which takes a file for whole whose last bytes did not fit on the disk.
+
+    Raises:
+        OutputError: the disk is full or read-only.
+    """
+    with written(path) as file:
+        header = np.lib.format.header_data_from_array_1_0(array)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array.data)
+
+
 def read_array(path: Path, length: int) -> np.ndarray:
-    """An int64 array of ``length`` that ``np.save`` wrote, mapped from disk.
+    """An int64 array of ``length`` that ``write_array`` wrote, mapped from disk.
 
     Raises:
         InputError: the file is missing or damaged.

@@ -5,9 +5,9 @@ process at a time) and a server or cluster (``--uri``; a token is read from the 
 MILVUS_TOKEN and written nowhere). The primary key is the document's id, so that other clients of the
 collection can upsert, too.
 
-Differences from faiss: scores are Milvus's own (float32); a filter takes true for 1; texts of more than
-65,535 bytes are cut, which is all that Milvus keeps, and metadata of more than 65,536 are refused; an update
-is not one transaction, and one that was killed is mended by running it again.
+Differences from faiss: scores are Milvus's own (float32); texts of more than 65,535 bytes are cut, which is
+all that Milvus keeps, and metadata of more than 65,536 are refused; an update is not one transaction, and one
+that was killed is mended by running it again; filters of Milvus Lite take true for 1 and false for 0.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ import numpy as np
 
 from llara.errors import ConfigError, InputError, LlaraError, MissingExtraError, OutputError
 from llara.indexes.base import Change, Found, IndexManifest, Kind, by_score, check_queries
-from llara.indexes.filters import milvus_expression, milvus_literal, parse_filter
+from llara.indexes.filters import milvus_expression, parse_filter
 from llara.indexes.milvus_rows import (
     MOST_BYTES,
     MOST_ROWS,
     check_rows,
     found_of,
     id_batches,
+    ids_expression,
     row_batches,
 )
 from llara.indexes.settings import IndexSettings
@@ -200,7 +201,7 @@ def delete(path: Path, manifest: IndexManifest, ids: Sequence[str]) -> Change:
         for part in id_batches(wanted):
             known = _known(client, manifest, part)
             if known:
-                client.delete(manifest.collection, filter=_among(known))  # its ids= escapes nothing
+                client.delete(manifest.collection, filter=ids_expression(known))
             deleted += len(known)
         client.flush(manifest.collection)
     return Change(deleted=deleted, missing=len(wanted) - deleted)
@@ -277,13 +278,11 @@ def _search_params(settings: Any, k: int) -> dict[str, int]:
 
 def _known(client: Any, manifest: IndexManifest, ids: Sequence[str]) -> list[str]:
     """Those of some ids that are there; at most 16,384 are asked for."""
-    rows = client.query(manifest.collection, filter=_among(ids), output_fields=["id"], limit=max(1, len(ids)))
-    return [row["id"] for row in rows]
-
-
-def _among(ids: Sequence[str]) -> str:
-    """That an id is one of these, as an expression of Milvus."""
-    return f"id in [{', '.join(map(milvus_literal, ids))}]"
+    rows = client.query(
+        manifest.collection, filter=ids_expression(ids), output_fields=["id"], limit=max(1, len(ids))
+    )
+    asked = set(ids)  # of an ideograph beyond U+FFFF a server may read 16 bits, another id
+    return [row["id"] for row in rows if row["id"] in asked]
 
 
 def _existing(path: Path, manifest: IndexManifest) -> Any:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from llara.corpus import Document
 from llara.errors import InputError
 from llara.indexes.base import Found
+from llara.indexes.filters import milvus_text
 from llara.indexes.source import VectorSource
 
-__all__ = ["MOST_BYTES", "MOST_ROWS", "check_rows", "found_of", "id_batches", "row_batches"]
+__all__ = ["MOST_BYTES", "MOST_ROWS", "check_rows", "found_of", "id_batches", "ids_expression", "row_batches"]
 
 MOST_BYTES = 65_535  # of a text in Milvus
 MOST_ROWS = 16_384  # that a server looks up, or finds, for one request
@@ -85,7 +86,16 @@ def row_batches(source: VectorSource) -> Iterator[list[dict[str, Any]]]:
 
 def id_batches(ids: Iterable[str]) -> Iterator[list[str]]:
     """The ids, as many at a time as a server looks up."""
-    return _batches((id_, len(id_.encode())) for id_ in ids)
+    return _batches((id_, len(milvus_text(id_).encode())) for id_ in ids)
+
+
+def ids_expression(ids: Iterable[str]) -> str:
+    """What is true of the documents with these ids.
+
+    >>> ids_expression(["a", "b"])
+    'id in ["a","b"]'
+    """
+    return f"id in [{','.join(map(milvus_text, ids))}]"
 
 
 def _batches(sized: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
