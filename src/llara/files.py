@@ -71,7 +71,7 @@ def check_apart(out: Path, *read: Path | str) -> None:
 
 
 class Alone:
-    """Keeps other runs out of a directory, until it is released or this process ends in whatever way.
+    """Keeps other runs out of a directory, until it is closed or this process ends in whatever way.
 
     Where there are no locks (Windows, some file systems of clusters), nobody is kept out.
     """

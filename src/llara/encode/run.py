@@ -116,7 +116,7 @@ class EncodeRun:
             check_output(self.out, overwrite=self.overwrite)
             check_work(work.directory, resume=False, overwrite=self.overwrite)
         check_apart(self.out, self.model, *self.given.files())
-        take_work(alone, work.directory)
+        take_work(alone, work.directory)  # before anything in it is removed
         settings = self._settings(work.settings() if self.resume else None)
         try:
             manifest = reopen(self.out, work, settings, tell=self.tell) if self.resume else None
@@ -127,7 +127,7 @@ class EncodeRun:
         check_output(self.out, overwrite=self.overwrite)
         check_work(work.directory, resume=self.resume, overwrite=self.overwrite)
         self._begin(work, settings)
-        take_work(alone, work.directory)
+        take_work(alone, work.directory)  # which may be a new one now
         texts = self._texts(work)
         pending = [number for number, shard in enumerate(texts.shards) if not work.is_done(number, shard)]
         for number in pending:
